@@ -152,7 +152,7 @@ class BuildAllOrNone(build_ext):
     def _fall_back(self, package: Path, error: Exception) -> None:
         """Remove what was compiled before the failure, and say why none is there."""
         for extension in self.extensions:
-            filename = self.get_ext_filename(extension.name)
+            filename = self.get_ext_filename(extension.name)  # type: ignore[no-untyped-call]
             for folder in (package, Path(self.build_lib)):
                 (folder / filename).unlink(missing_ok=True)
         self.extensions = []

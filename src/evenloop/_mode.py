@@ -8,11 +8,16 @@ arranges that; the package calls it before it imports any module of its own.
 
 from __future__ import annotations
 
-import importlib.machinery
 import os
 import sys
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, ModuleSpec
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    SourceFileLoader,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,7 +124,7 @@ def _is_extension(name: str) -> bool:
     loaded = sys.modules.get(name)
     if loaded is not None:
         spec = loaded.__spec__
-        return spec is not None and isinstance(spec.loader, importlib.machinery.ExtensionFileLoader)
+        return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
     if pure_forced():
         return False
     stem = _FOLDER.joinpath(*name.removeprefix(_PREFIX).split("."))
