@@ -43,8 +43,9 @@ EVERYWHERE = [
     "evenloop.transports.datagram",
     "evenloop.net.sockets",
 ]
+POSIX = ["evenloop.engines.posix"]
 BY_PLATFORM = {
-    "linux": ["evenloop.engines.epoll"],
+    "linux": ["evenloop.engines.posix", "evenloop.engines.epoll"],
 }
 
 _PREFIX = "evenloop."
@@ -116,7 +117,8 @@ def mode() -> Mode:
 
 def compilable(platform: str = sys.platform) -> list[str]:
     """The modules that are compiled on a platform (a value of `sys.platform`)."""
-    return EVERYWHERE + BY_PLATFORM.get(platform, [])
+    posix = [] if platform in ("win32", "cygwin") else POSIX
+    return EVERYWHERE + posix + BY_PLATFORM.get(platform, [])
 
 
 def _is_extension(name: str) -> bool:
