@@ -45,7 +45,7 @@ EVERYWHERE = [
 ]
 POSIX = ["evenloop.engines.posix"]
 BY_PLATFORM = {
-    "linux": ["evenloop.engines.posix", "evenloop.engines.epoll"],
+    "linux": ["evenloop.engines.epoll"],
 }
 
 _PREFIX = "evenloop."
