@@ -27,7 +27,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "test.test_asyncio"
-GRACE = 2.0  # seconds between a test's time limit, when it dumps its stacks, and its end
+GRACE = 1.0  # seconds between a test's time limit, when it dumps its stacks, and its end
 EXIT_LIMIT = 20.0  # seconds a worker may take to leave after its last test
 LOG_LIMIT = 6000  # characters shown of what a test printed
 
@@ -77,9 +77,7 @@ def find_modules(package: str = PACKAGE) -> list[str]:
             f"(on Debian libpython3.{sys.version_info[1]}-testsuite)"
         )
     files = [
-        path
-        for place in spec.submodule_search_locations
-        for path in Path(place).glob("test_*.py")
+        path for place in spec.submodule_search_locations for path in Path(place).glob("test_*.py")
     ]
     return [path.stem for path in sorted(files, key=lambda path: -path.stat().st_size)]
 
@@ -120,8 +118,9 @@ class Worker:
             pipe.write(json.dumps(task).encode())
 
     def _read(self, pipe: IO[bytes]) -> None:
-        for line in pipe:
-            self._lines.put(line)
+        with pipe:
+            for line in pipe:
+                self._lines.put(line)
         self._lines.put(b"")
 
     def report(self, seconds: float) -> dict[str, Any] | None:
@@ -163,6 +162,8 @@ class ModuleRunner:
         self.log = log
         self.run = ModuleRun(module)
         self._only: list[str] | None = None
+        self._selected: set[str] | None = None
+        self._current: dict[str, Any] | None = None
         self._progress = False
 
     def execute(self) -> ModuleRun:
@@ -174,14 +175,12 @@ class ModuleRunner:
             self._progress = False
             finished = self._attempt()
             self._only = [name for name in self.run.tests if name not in self.run.results]
-            if self._pattern_names is not None:
-                self._only = [name for name in self._only if name in self._pattern_names]
+            if self._selected is not None:
+                self._only = [name for name in self._only if name in self._selected]
             if finished or not self._progress:
                 break
         self.run.seconds = time.monotonic() - began
         return self.run
-
-    _pattern_names: set[str] | None = None
 
     def _select(self, pattern: str) -> None:
         """Learn the names of the module's tests, and keep those that match."""
@@ -194,12 +193,12 @@ class ModuleRunner:
             worker.end()
         search = re.compile(pattern)
         self._only = [name for name in self.run.tests if search.search(name)]
-        self._pattern_names = set(self._only)
+        self._selected = set(self._only)
 
     def _attempt(self) -> bool:
         """One process; True when there is nothing left to run."""
         worker = Worker(self.run.module, self._only, self.options, self.log)
-        self._current: dict[str, Any] | None = None
+        self._current = None
         try:
             finished = self._follow(worker)
             status = worker.leave()
@@ -306,9 +305,7 @@ def run_modules(
                 tell(run)
 
     with tempfile.TemporaryDirectory(prefix="stdlib-") as directory:
-        threads = [
-            threading.Thread(target=work, args=(directory,)) for _ in range(options.jobs)
-        ]
+        threads = [threading.Thread(target=work, args=(directory,)) for _ in range(options.jobs)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -53,8 +53,10 @@ def read_entries(file: Path = DEVIATIONS) -> list[Entry]:
             unknown = set(raw) - {"tests", "reason", "since", "until", "may_pass"}
             if unknown or not raw.get("reason") or not raw.get("tests"):
                 raise ValueError(f"{file.name}: an entry needs tests and a reason: {raw}")
-            if _version(raw.get("since", "3.0")) <= sys.version_info[:2] <= _version(
-                raw.get("until", "3.999")
+            if (
+                _version(raw.get("since", "3.0"))
+                <= sys.version_info[:2]
+                <= _version(raw.get("until", "3.999"))
             ):
                 entry = Entry(kind, raw["tests"], raw["reason"], raw.get("may_pass", False))
                 entries.append(entry)
@@ -230,9 +232,7 @@ def _missing(run: ModuleRun, baseline: Baseline, counts: Counts, verdict: Verdic
         verdict.failures.append(Result(test, "failed", "it never ran"))
 
 
-def _unused(
-    runs: list[ModuleRun], entries: list[Entry], used: set[int], verdict: Verdict
-) -> None:
+def _unused(runs: list[ModuleRun], entries: list[Entry], used: set[int], verdict: Verdict) -> None:
     """Entries, and patterns of entries, that match no test of the modules that ran."""
     names = {run.module for run in runs if not run.skipped}
     tests = [test for run in runs for test in run.tests]

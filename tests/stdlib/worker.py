@@ -55,7 +55,7 @@ class Reporter(unittest.TestResult):
         """The identity of a test: module.Class.method."""
         return test.id().removeprefix(self._prefix)
 
-    def startTest(self, test: unittest.TestCase) -> None:
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
         super().startTest(test)
         name = self.name(test)
         self._running, self._outcome, self._detail = name, "passed", ""
@@ -66,7 +66,7 @@ class Reporter(unittest.TestResult):
         faulthandler.dump_traceback_later(self._limit, exit=False)
         self._began = time.monotonic()
 
-    def stopTest(self, test: unittest.TestCase) -> None:
+    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
         seconds = time.monotonic() - self._began
         faulthandler.cancel_dump_traceback_later()
         super().stopTest(test)
@@ -89,24 +89,24 @@ class Reporter(unittest.TestResult):
             self._outcome = outcome
         self._detail = f"{self._detail}\n{detail}".strip()
 
-    def addError(self, test: Any, err: ExcInfo) -> None:
+    def addError(self, test: Any, err: ExcInfo) -> None:  # noqa: N802
         self._note(test, "failed", "".join(traceback.format_exception(*err)))
 
-    def addFailure(self, test: Any, err: ExcInfo) -> None:
+    def addFailure(self, test: Any, err: ExcInfo) -> None:  # noqa: N802
         self._note(test, "failed", "".join(traceback.format_exception(*err)))
 
-    def addSubTest(self, test: Any, subtest: Any, err: ExcInfo | None) -> None:
+    def addSubTest(self, test: Any, subtest: Any, err: ExcInfo | None) -> None:  # noqa: N802
         if err is not None:
             detail = "".join(traceback.format_exception(*err))
             self._note(test, "failed", f"{subtest}\n{detail}")
 
-    def addSkip(self, test: Any, reason: str) -> None:
+    def addSkip(self, test: Any, reason: str) -> None:  # noqa: N802
         self._note(test, "skipped", reason)
 
-    def addExpectedFailure(self, test: Any, err: ExcInfo) -> None:
+    def addExpectedFailure(self, test: Any, err: ExcInfo) -> None:  # noqa: N802
         self._note(test, "passed", "expected failure")
 
-    def addUnexpectedSuccess(self, test: Any) -> None:
+    def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
         self._note(test, "failed", "unexpected success")
 
 
