@@ -1,0 +1,92 @@
+"""Every test, wherever it lies: warnings are errors and nothing may be left behind.
+
+A test fails that leaves descriptors, threads, child processes or open loops, that makes asyncio
+log a warning or an error it did not ask for, or whose garbage complains when collected (unclosed
+transports, never awaited coroutines, destroyed pending tasks).
+
+A test that *means* to provoke a log takes the fixture ``asyncio_log`` and clears what it checked.
+``@pytest.mark.leaks_allowed`` turns the counting off for a test that cannot be judged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import leaks
+
+_LOGGERS = ("asyncio", "evenloop")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "leaks_allowed: do not count what this test leaves behind")
+    filters = config.getini("filterwarnings")
+    if "error" not in filters:
+        filters.insert(0, "error")
+
+
+class LogRecords(logging.Handler):
+    """The warnings and errors that the loops logged during one test."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def messages(self) -> list[str]:
+        """The messages with the text of their exceptions."""
+        format_one = logging.Formatter("%(message)s").format
+        return [format_one(record) for record in self.records]
+
+    def clear(self) -> None:
+        self.records.clear()
+
+    def expect(self, text: str, count: int = 1) -> None:
+        """Exactly `count` messages hold `text`; they are taken off the list."""
+        matching = [
+            record
+            for record, message in zip(self.records, self.messages, strict=True)
+            if text in message
+        ]
+        assert len(matching) == count, f"{text!r} not logged {count}x: {self.messages}"
+        self.records = [record for record in self.records if record not in matching]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _collector_sees_only_the_test() -> Iterator[None]:
+    """pytest's own objects are a hundred times a test's: out of the collector's way."""
+    leaks.freeze()
+    yield
+
+
+@pytest.fixture(autouse=True)
+def asyncio_log() -> Iterator[LogRecords]:
+    """Collect what the loops log; whatever the test did not clear fails it."""
+    handler = LogRecords()
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+    try:
+        yield handler
+        leaks.collect()
+    finally:
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(handler)
+    assert not handler.records, "unexpected logs:\n" + "\n".join(handler.messages)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compare descriptors, threads and children with those before the test."""
+    if request.node.get_closest_marker("leaks_allowed"):
+        yield
+        return
+    before = leaks.Snapshot.take()
+    yield
+    leaks.collect()
+    found = before.leaks()
+    assert not found, "left behind: " + "; ".join(found)
