@@ -70,7 +70,8 @@ def extensions() -> list[Extension]:
         return []
     if sys.implementation.name != "cpython" and not REQUIRED:
         return []  # a JIT runs the Python sources far faster than it calls extensions
-    flags = [] if sys.platform == "win32" else ["-O3", "-fno-strict-aliasing"]
+    # -g0: Python's own flags often ask for debug information, which doubles size and build time.
+    flags = [] if sys.platform == "win32" else ["-O3", "-g0", "-fno-strict-aliasing"]
     flags += shlex.split(os.environ.get("EVENLOOP_CFLAGS", ""))
     missing = [name for name in MODULES if not source_of(name).exists()]
     if missing and REQUIRED:
