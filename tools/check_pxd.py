@@ -6,7 +6,8 @@ package compiles:
 
 - a class, method or function of the .pxd is in the .py, with the same parameters;
 - an attribute that the .py sets on self is declared, by the class or one it inherits from;
-- a declared attribute is set on self somewhere in the .py class (or one it inherits from).
+- a declared attribute is set on self somewhere in the .py class (or one it inherits from);
+- and a .pxd that declares classes belongs to a module that is compiled at all.
 
 Run from the project's root: python tools/check_pxd.py
 """
@@ -214,6 +215,10 @@ def main() -> int:
         for suffix in (".py", ".pxd")
         if not stem.with_suffix(suffix).exists()
     ]
+    for file in sorted((SOURCE / "evenloop").rglob("*.pxd")):
+        listed = file.with_suffix("") in stems or not file.with_suffix(".py").exists()
+        if not listed and read_pxd(file.read_text("utf-8")).classes:
+            problems.append(f"{file.as_posix()}: declares classes of a module nobody compiles")
     stems = [
         stem
         for stem in stems
