@@ -1,0 +1,27 @@
+"""How a callback is called: inside a contextvars context, with its arguments.
+
+Compiled modules take the C twins of these functions from `_calls.pxd`; this file is what
+the uncompiled core uses. Both are the only places that enter a context.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context, copy_context
+from typing import Any, Callable
+
+__all__ = ["call_args", "call_none", "call_one", "copy_context"]
+
+
+def call_args(context: Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Call `callback(*args)` inside `context`."""
+    return context.run(callback, *args)
+
+
+def call_none(context: Context, callback: Callable[[], Any]) -> Any:
+    """Call `callback()` inside `context`."""
+    return context.run(callback)
+
+
+def call_one(context: Context, callback: Callable[[Any], Any], arg: Any) -> Any:
+    """Call `callback(arg)` inside `context`."""
+    return context.run(callback, arg)

@@ -1,0 +1,121 @@
+"""Engines: how a loop waits on each operating system, and which one it takes.
+
+An engine is the only part of evenloop that knows an operating system. `engine.py` holds the
+contract and is the porting guide; every other file here is one way to fulfil it:
+
+- `readiness`: what all engines share that are told "this descriptor is ready";
+- `selector`: readiness through any `selectors.BaseSelector`, wherever Python runs;
+- `posix`, `epoll`: readiness in C, on Linux.
+
+An engine that is asked for by name and cannot run here is an error that says why. The automatic
+choice takes the first that can, and logs the reasons of the others once, at level DEBUG.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import NamedTuple
+
+from evenloop._mode import pure_forced
+from evenloop.engines.engine import Engine, Op
+
+__all__ = ["Choice", "Engine", "Op", "available", "choose"]
+
+#: Environment variable that names the engine for loops that are not told one.
+VARIABLE = "EVENLOOP_ENGINE"
+
+logger = logging.getLogger("asyncio")
+
+
+class Choice(NamedTuple):
+    """One engine, and whether it can run here."""
+
+    name: str
+    """What `EventLoop(engine=...)` and EVENLOOP_ENGINE call it."""
+    usable: bool
+    """Whether it can run in this process."""
+    reason: str
+    """Why not, or what it is; one line for people."""
+
+
+class _Entry(NamedTuple):
+    module: str
+    attribute: str
+    compiled: bool
+    platforms: tuple[str, ...]  # prefixes of sys.platform; empty: all
+    summary: str
+
+
+# In order of preference.
+_ENGINES = {
+    "epoll": _Entry("epoll", "EpollEngine", True, ("linux",), "readiness through epoll, in C"),
+    "selector": _Entry("selector", "SelectorEngine", False, (), "readiness through selectors"),
+}
+
+_told: set[str] = set()
+
+
+def _load(name: str) -> type[Engine] | str:
+    """Return an engine's class, or why it cannot run here."""
+    entry = _ENGINES[name]
+    if entry.platforms and not sys.platform.startswith(entry.platforms):
+        return f"it needs {' or '.join(entry.platforms)}, this is {sys.platform}"
+    if entry.compiled and pure_forced():
+        return "it is compiled, and EVENLOOP_PURE=1 asks for the uncompiled core"
+    try:
+        module = importlib.import_module(f"evenloop.engines.{entry.module}")
+    except ImportError as error:
+        if entry.compiled:
+            return f"it is compiled, and this installation of evenloop is not ({error})"
+        return str(error)
+    return getattr(module, entry.attribute)  # type: ignore[no-any-return]
+
+
+def available() -> list[Choice]:
+    """Return every engine that evenloop knows, the preferred first, and if it can run here."""
+    choices = []
+    for name, entry in _ENGINES.items():
+        loaded = _load(name)
+        if isinstance(loaded, str):
+            choices.append(Choice(name, False, loaded))
+        else:
+            choices.append(Choice(name, True, entry.summary))
+    return choices
+
+
+def choose(engine: str | Engine | None = None) -> Engine:
+    """Return a new engine: the one asked for, the environment's, or else the best one here.
+
+    Raises ValueError for a name that no engine has, RuntimeError for an engine that cannot run
+    here, and TypeError for anything that is neither a name, an `Engine` nor None.
+    """
+    if isinstance(engine, Engine):
+        return engine
+    if engine is None:
+        engine = os.environ.get(VARIABLE) or None
+    if engine is not None:
+        if not isinstance(engine, str):
+            raise TypeError(
+                f"engine must be the name of an engine, an Engine or None, got {engine!r}"
+            )
+        if engine not in _ENGINES:
+            names = ", ".join(repr(name) for name in _ENGINES)
+            raise ValueError(f"there is no engine {engine!r}; evenloop has {names}")
+        loaded = _load(engine)
+        if isinstance(loaded, str):
+            raise RuntimeError(f"the engine {engine!r} cannot run here: {loaded}")
+        return loaded()
+    for name in _ENGINES:
+        loaded = _load(name)
+        if not isinstance(loaded, str):
+            try:
+                return loaded()
+            except OSError as error:
+                loaded = str(error)
+        if name not in _told:
+            _told.add(name)
+            logger.debug("evenloop does not use the engine %r: %s", name, loaded)
+    raise RuntimeError("no engine can run here")  # pragma: no cover

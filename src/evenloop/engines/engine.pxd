@@ -1,0 +1,37 @@
+cpdef enum:
+    RECV = 1
+    RECV_INTO = 2
+    SEND = 3
+    ACCEPT = 4
+    CONNECT = 5
+    RECVFROM = 6
+    SENDTO = 7
+    POLL_READ = 8
+    POLL_WRITE = 9
+    EXIT = 10
+
+
+cdef class Op:
+    cdef public int kind
+    cdef public int fd
+    cdef public bint multishot
+    cdef public bint active
+    cdef public Py_ssize_t size
+    cdef public object sock
+    cdef public object buffer
+    cdef public object address
+    cdef public object result
+    cdef public object error
+    cdef public Op next
+
+    cpdef object complete(self)
+    cpdef object acquire(self)
+
+
+cdef class Engine:
+    cpdef bint start(self, Op op) except -1
+    cpdef object cancel(self, Op op)
+    cpdef object wait(self, double timeout)
+    cpdef object wake(self)
+    cpdef object adopt(self, int fd, object owner)
+    cpdef object forget(self, int fd)

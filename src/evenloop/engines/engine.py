@@ -1,0 +1,147 @@
+"""What a loop asks of an operating system: the `Engine`, and its requests, the `Op`s.
+
+The contract has the shape of completions, because readiness can imitate a completion at
+little cost and not the other way round. An `Op` is one request. Whoever makes it subclasses
+`Op`, overrides `complete()`, and keeps the object for as long as the descriptor lives: a
+stream has one for reading and one for writing, and uses both again and again.
+
+Rules:
+
+1. `start(op)` begins a request. True means that it is finished already: `result` and `error`
+   are set and `complete()` will not be called. False means that it is in flight.
+2. A one-shot op in flight completes exactly once. A multishot op stays armed and completes
+   once per event until it is cancelled. `complete()` is always called by `wait()`, on the
+   loop's thread, with `result` or `error` set.
+3. `cancel(op)` takes a request back. Where it returns True the op is free at once and
+   `complete()` will not be called. Where it returns False the engine still owns the op and
+   its buffer, and `complete()` comes with an error; only then may either be touched.
+4. Between `start()` and completion the op's buffer belongs to the engine.
+5. `wait(timeout)` is the only call that blocks, and the only one that lets go of the GIL. It
+   dispatches what has completed. `complete()` may raise `SystemExit` or `KeyboardInterrupt`;
+   the engine then keeps the events that it has not dispatched for the next `wait()`.
+6. `wake()` may be called by any thread and in a signal handler: the running or else the next
+   `wait()` returns at once.
+7. `forget(fd)` comes before every close of a descriptor that evenloop owns, and ends every op
+   on it. Descriptors of the user's may be closed without a word; an engine must not be
+   poisoned by a number that comes back as something else.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+try:
+    import cython
+except ImportError:
+    from evenloop import _cython as cython
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["Engine", "Op"]
+
+if not cython.compiled:
+    # The kinds of request. Reading kinds are those of READING, the others write.
+    RECV = 1  # bytes of a stream (socket, pipe or terminal): result bytes, b"" at the end
+    RECV_INTO = 2  # the same into the buffer that `acquire()` returns: result int
+    SEND = 3  # the bytes-likes in the list that `acquire()` returns, what goes: result int
+    ACCEPT = 4  # a connection: result (socket, address)
+    CONNECT = 5  # to `address`
+    RECVFROM = 6  # one datagram of at most `size` bytes: result (bytes, address)
+    SENDTO = 7  # `buffer` to `address` (None: where it is connected to): result int
+    POLL_READ = 8  # "it is readable", and nothing is read
+    POLL_WRITE = 9  # "it is writable", and nothing is written
+    EXIT = 10  # the end of the child process `size`: result its exit status
+
+
+class Op:
+    """One request to an engine; subclassed by its maker."""
+
+    def __init__(self, kind: int, fd: int, sock: socket.socket | None = None) -> None:
+        self.kind = kind
+        self.fd = fd
+        # The socket object, where there is one: portable engines work through it.
+        self.sock: Any = sock
+        self.multishot = False
+        # In flight: the engine's to write, anyone's to read.
+        self.active = False
+        # Arguments; `size` is also the process for EXIT.
+        self.size = 0
+        self.buffer: Any = None
+        self.address: Any = None
+        # Outcome: the one or the other.
+        self.result: Any = None
+        self.error: OSError | None = None
+        # The next op that waits for the same descriptor and direction: the engine's.
+        self.next: Op | None = None
+
+    def complete(self) -> None:
+        """Take `result` or `error`; called by the engine's `wait()`."""
+        raise NotImplementedError
+
+    def acquire(self) -> Any:
+        """Return the buffer, when the engine comes to need it.
+
+        For RECV_INTO a writable one, or None to give the request up; for SEND a list.
+        """
+        return self.buffer
+
+    def __repr__(self) -> str:
+        state = "in flight" if self.active else "idle"
+        return f"<{type(self).__name__} kind={self.kind} fd={self.fd} {state}>"
+
+
+class Engine:
+    """An operating system's way to wait for many things at once."""
+
+    #: What `EventLoop(engine=...)` and EVENLOOP_ENGINE call it.
+    name = "abstract"
+    #: What the operating system tells: "readiness" or "completion".
+    model = "readiness"
+    #: The loop's clock: seconds, monotonic.
+    clock = time.monotonic
+
+    def start(self, op: Op) -> bool:
+        """Begin a request; True when it is finished already."""
+        raise NotImplementedError
+
+    def cancel(self, op: Op) -> bool:
+        """Take a request back; True when the op is free at once."""
+        raise NotImplementedError
+
+    def wait(self, timeout: float) -> None:
+        """Wait at most `timeout` seconds (negative: for ever) and dispatch what completed."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Make `wait()` return; from any thread, or a signal handler."""
+        raise NotImplementedError
+
+    def signal_fd(self) -> int:
+        """Return a descriptor for `signal.set_wakeup_fd()`: a byte written to it wakes."""
+        raise NotImplementedError
+
+    def adopt(self, fd: int, owner: object) -> None:
+        """Note that `owner` (a transport) owns this descriptor until `forget()`."""
+        raise NotImplementedError
+
+    def owner(self, fd: int) -> Any:
+        """Return who owns this descriptor, or None."""
+        raise NotImplementedError
+
+    def forget(self, fd: int) -> None:
+        """Drop all that is known of a descriptor, before it is closed."""
+        raise NotImplementedError
+
+    def after_fork(self) -> None:
+        """Make this engine whole again in a forked child, without touching the parent's."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release what the operating system lent."""
+        raise NotImplementedError
+
+    def stats(self) -> dict[str, int]:
+        """Return counters since the start: waits, events, changes, wakes."""
+        raise NotImplementedError

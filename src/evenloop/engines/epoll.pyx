@@ -1,0 +1,287 @@
+"""The `epoll` engine: readiness on Linux.
+
+How epoll behaves, and what follows:
+
+- Every watch carries 64 bits of ours. They hold the descriptor and the generation of its slot,
+  so an event leads to its requests by one index and never to freed memory.
+- EPOLLERR and EPOLLHUP come whether asked for or not, and come again until the watch is gone.
+  So a descriptor that nobody waits for is taken out, not set to "no events".
+- A watch belongs to the open file, not to the descriptor: when a descriptor is closed while a
+  copy of it lives on (in a child, say), the watch goes on and cannot be removed by number.
+  Its events are recognised by their generation; the cure is a new epoll set.
+- `epoll_wait` counts in milliseconds. `epoll_pwait2` (Linux 5.11) counts in nanoseconds; on
+  older kernels the time-out is rounded up, so a timer is late but never early.
+- Regular files are refused with EPERM.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, EBADF, EEXIST, EINTR, ENOENT, ENOSYS, EPERM, errno
+from libc.stdint cimport uint32_t, uint64_t
+from posix.unistd cimport close, read, write
+
+from evenloop.engines.posix cimport PosixEngine
+from evenloop.engines.readiness cimport READABLE, WRITABLE, Slot
+
+import os
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+        EPOLL_CTL_MOD
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+        EPOLLPRI
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int operation, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int size, int timeout)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+    int eventfd(unsigned int value, int flags)
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    #include <math.h>
+    #include <stdint.h>
+    #include <sys/epoll.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+
+    /* The kernel's own timespec for this call, whatever the C library's time_t is. */
+    struct evenloop_timespec { int64_t seconds; int64_t nanoseconds; };
+
+    #ifndef SYS_epoll_pwait2
+    #define SYS_epoll_pwait2 441
+    #endif
+
+    static int evenloop_wait_exact(int epfd, struct epoll_event *events, int size, double timeout)
+    {
+        struct evenloop_timespec until;
+        double whole = floor(timeout);
+        until.seconds = (int64_t)whole;
+        until.nanoseconds = (int64_t)ceil((timeout - whole) * 1e9);
+        if (until.nanoseconds > 999999999) {
+            until.seconds += 1;
+            until.nanoseconds = 0;
+        }
+        return (int)syscall(SYS_epoll_pwait2, epfd, events, size, &until, NULL, (size_t)8);
+    }
+    """
+    int evenloop_wait_exact(int epfd, epoll_event* events, int size, double timeout) nogil
+
+cdef extern from "<math.h>" nogil:
+    double ceil(double)
+
+cdef enum:
+    BATCH = 512
+
+# A day; longer waits are taken in pieces.
+cdef double LONGEST_WAIT = 86400.0
+cdef uint64_t WAKE = <uint64_t>-1
+cdef uint64_t SIGNAL = <uint64_t>-2
+# Found out at the first wait: whether this kernel has epoll_pwait2.
+cdef bint exact_wait = True
+
+
+cdef class EpollEngine(PosixEngine):
+    """Readiness through epoll."""
+
+    name = "epoll"
+
+    cdef int _epfd
+    cdef int _wakefd
+    cdef int _signal_reader
+    cdef int _signal_writer
+    cdef bint _rebuild
+    cdef epoll_event _batch[BATCH]
+
+    def __cinit__(self):
+        self._epfd = self._wakefd = self._signal_reader = self._signal_writer = -1
+
+    def __init__(self):
+        PosixEngine.__init__(self)
+        self._open()
+
+    def __dealloc__(self):
+        self._close()
+
+    cdef object _open(self):
+        self._epfd = epoll_create1(EPOLL_CLOEXEC)
+        if self._epfd < 0:
+            PyErr_SetFromErrno(OSError)
+        self._wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self._wakefd < 0:
+            PyErr_SetFromErrno(OSError)
+        self._watch(self._wakefd, EPOLLIN, WAKE)
+
+    cdef object _close(self):
+        for fd in (self._epfd, self._wakefd, self._signal_reader, self._signal_writer):
+            if fd >= 0:
+                close(fd)
+        self._epfd = self._wakefd = self._signal_reader = self._signal_writer = -1
+
+    cdef object _watch(self, int fd, uint32_t events, uint64_t data):
+        cdef epoll_event event
+        event.events = events
+        event.data.u64 = data
+        if epoll_ctl(self._epfd, EPOLL_CTL_ADD, fd, &event) < 0:
+            PyErr_SetFromErrno(OSError)
+
+    cpdef object update(self, Slot slot, int wanted):
+        cdef epoll_event event
+        cdef int operation
+        cdef int outcome
+        self.changes += 1
+        event.events = (EPOLLIN if wanted & READABLE else 0) | \
+            (EPOLLOUT if wanted & WRITABLE else 0)
+        event.data.u64 = (<uint64_t>slot.generation << 32) | <uint32_t>slot.fd
+        if wanted == 0:
+            operation = EPOLL_CTL_DEL
+        elif slot.armed:
+            operation = EPOLL_CTL_MOD
+        else:
+            operation = EPOLL_CTL_ADD
+        slot.armed = 0
+        outcome = epoll_ctl(self._epfd, operation, slot.fd, &event)
+        if outcome < 0 and operation == EPOLL_CTL_MOD and errno == ENOENT:
+            outcome = epoll_ctl(self._epfd, EPOLL_CTL_ADD, slot.fd, &event)
+        elif outcome < 0 and operation == EPOLL_CTL_ADD and errno == EEXIST:
+            outcome = epoll_ctl(self._epfd, EPOLL_CTL_MOD, slot.fd, &event)
+        if outcome < 0:
+            if operation == EPOLL_CTL_DEL and (
+                errno == ENOENT or errno == EBADF or errno == EPERM
+            ):
+                return
+            PyErr_SetFromErrno(OSError)
+        slot.armed = wanted
+
+    cpdef object wait(self, double timeout):
+        global exact_wait
+        cdef int count
+        cdef int index
+        cdef int milliseconds
+        cdef int ready
+        cdef uint32_t events
+        cdef uint64_t data
+        cdef uint32_t fd
+        cdef Slot slot
+        if self._rebuild:
+            self._renew()
+        if self._dirty:
+            self.reconcile()
+        self.waits += 1
+        if timeout == 0:
+            count = epoll_wait(self._epfd, self._batch, BATCH, 0)
+        else:
+            # A signal that came since the last bytecode has not been handled yet.
+            PyErr_CheckSignals()
+            if timeout > LONGEST_WAIT:
+                timeout = LONGEST_WAIT
+            count = -1
+            if timeout > 0 and exact_wait:
+                with nogil:
+                    count = evenloop_wait_exact(self._epfd, self._batch, BATCH, timeout)
+                if count < 0 and (errno == ENOSYS or errno == EPERM):
+                    exact_wait = False
+            if timeout < 0 or not exact_wait:
+                milliseconds = -1 if timeout < 0 else <int>ceil(timeout * 1000)
+                with nogil:
+                    count = epoll_wait(self._epfd, self._batch, BATCH, milliseconds)
+        if count < 0:
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+            return
+        for index in range(count):
+            data = self._batch[index].data.u64
+            events = self._batch[index].events
+            fd = <uint32_t>data
+            if data == WAKE:
+                self._drain(self._wakefd)
+                continue
+            if data == SIGNAL:
+                self._drain(self._signal_reader)
+                continue
+            slot = None
+            if fd < <uint32_t>len(self._slots):
+                slot = <Slot>self._slots[fd]
+            if slot is None or slot.generation != <uint32_t>(data >> 32):
+                self._stale(fd, slot)
+                continue
+            ready = 0
+            if events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLPRI):
+                ready = READABLE
+            if events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
+                ready |= WRITABLE
+            self.events += 1
+            self.dispatch(slot, ready)
+
+    cdef object _stale(self, int fd, Slot slot):
+        """An event of a file that nobody here knows any more."""
+        # It may only be left over from this batch. If the watch itself lives on (the file has
+        # another descriptor), it cannot be removed by number: build a new set.
+        self._rebuild = True
+
+    cdef object _renew(self):
+        """Replace the epoll set by a new one with the watches that are wanted."""
+        cdef Slot slot
+        cdef int old = self._epfd
+        self._rebuild = False
+        self._epfd = epoll_create1(EPOLL_CLOEXEC)
+        if self._epfd < 0:
+            self._epfd = old
+            PyErr_SetFromErrno(OSError)
+        close(old)
+        self._watch(self._wakefd, EPOLLIN, WAKE)
+        if self._signal_reader >= 0:
+            self._watch(self._signal_reader, EPOLLIN, SIGNAL)
+        for slot in self._slots:
+            if slot is not None and slot.armed:
+                slot.armed = 0
+                self._mark(slot)
+
+    cpdef object wake(self):
+        cdef uint64_t one = 1
+        self.wakes += 1
+        # A full counter or a closed engine: there is nobody left to wake.
+        write(self._wakefd, &one, sizeof(one))
+
+    cdef object _drain(self, int fd):
+        cdef char junk[512]
+        while read(fd, junk, sizeof(junk)) == sizeof(junk):
+            pass
+
+    def signal_fd(self):
+        """Return the writing end of a pipe that ends a wait."""
+        if self._signal_writer < 0:
+            self._signal_reader, self._signal_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._watch(self._signal_reader, EPOLLIN, SIGNAL)
+        return self._signal_writer
+
+    def after_fork(self):
+        """Wait with an epoll set of our own from now on, not with the parent's."""
+        cdef Slot slot
+        self._close()
+        self._open()
+        for slot in self._slots:
+            if slot is not None and slot.armed:
+                slot.armed = 0
+                self._mark(slot)
+
+    def close(self):
+        """Close the epoll set and the waker."""
+        self._slots.clear()
+        self._dirty.clear()
+        self._close()

@@ -1,0 +1,14 @@
+from evenloop.engines.engine cimport Op
+from evenloop.engines.readiness cimport ReadinessEngine
+
+cdef enum:
+    SLAB_SIZE = 256 * 1024
+
+
+cdef class PosixEngine(ReadinessEngine):
+    cdef char* _slab
+    cdef bint attempt_recv(self, Op op) except -1
+    cdef bint attempt_recv_into(self, Op op) except -1
+    cdef bint attempt_send(self, Op op) except -1
+    cdef bint _failed(self, Op op) except -1
+    cdef bint _refused(self, Op op, int code) except -1

@@ -1,0 +1,173 @@
+"""The requests of a stream in C, for the readiness engines of POSIX systems.
+
+`read`, `send` and `sendmsg` never block here (every descriptor is non-blocking), so the GIL
+stays held: giving it up costs more than the call. Reads land in one slab that the engine
+keeps, and become one `bytes` of the exact size; nothing large is allocated per read.
+What is not hot is left to the portable requests of `readiness`.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+from posix.unistd cimport read, write
+
+from evenloop.engines.engine cimport RECV, RECV_INTO, SEND, Op
+from evenloop.engines.readiness cimport ReadinessEngine
+
+import os
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    ssize_t writev(int fd, const iovec* vector, int count)
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t send(int fd, const void* buffer, size_t size, int flags)
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+
+cdef extern from *:
+    """
+    #ifdef MSG_NOSIGNAL
+    #define EVENLOOP_NOSIGNAL MSG_NOSIGNAL
+    #else
+    #define EVENLOOP_NOSIGNAL 0   /* macOS: the interpreter ignores SIGPIPE */
+    #endif
+    """
+    int EVENLOOP_NOSIGNAL
+
+cdef enum:
+    # Pieces of one vectored send; a longer queue takes another call.
+    MAX_PIECES = 64
+
+
+cdef object os_error(int code):
+    """Return the OSError (of the subclass that fits) for an error number."""
+    return OSError(code, os.strerror(code))
+
+
+cdef class PosixEngine(ReadinessEngine):
+    """Readiness whose stream requests are system calls made from C."""
+
+    def __cinit__(self):
+        self._slab = <char*>malloc(SLAB_SIZE)
+        if self._slab is NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self._slab)
+
+    cpdef bint attempt(self, Op op) except -1:
+        cdef int kind = op.kind
+        if kind == RECV:
+            return self.attempt_recv(op)
+        if kind == SEND:
+            return self.attempt_send(op)
+        if kind == RECV_INTO:
+            return self.attempt_recv_into(op)
+        return ReadinessEngine.attempt(self, op)
+
+    cdef bint attempt_recv(self, Op op) except -1:
+        cdef Py_ssize_t size = op.size
+        cdef ssize_t count
+        cdef object whole
+        if size <= 0 or size > SLAB_SIZE:
+            if size > SLAB_SIZE:
+                # Larger than the slab: the maker asked for it and means it.
+                return ReadinessEngine.attempt(self, op)
+            size = SLAB_SIZE
+        while True:
+            count = read(op.fd, self._slab, size)
+            if count >= 0:
+                op.result = PyBytes_FromStringAndSize(self._slab, count)
+                return True
+            if errno != EINTR:
+                break
+        return self._failed(op)
+
+    cdef bint attempt_recv_into(self, Op op) except -1:
+        cdef Py_buffer view
+        cdef ssize_t count
+        cdef int code
+        buffer = op.acquire()
+        if buffer is None:
+            return False
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        while True:
+            count = read(op.fd, view.buf, view.len)
+            code = errno
+            if count >= 0 or code != EINTR:
+                break
+        PyBuffer_Release(&view)
+        if count >= 0:
+            op.result = count
+            return True
+        return self._refused(op, code)
+
+    cdef bint attempt_send(self, Op op) except -1:
+        cdef list pieces = <list>op.acquire()
+        cdef Py_ssize_t total = len(pieces)
+        cdef iovec vector[MAX_PIECES]
+        cdef Py_buffer views[MAX_PIECES]
+        cdef int held = 0
+        cdef int count = 0
+        cdef ssize_t sent
+        cdef int code = 0
+        cdef msghdr message
+        cdef object piece
+        if total > MAX_PIECES:
+            total = MAX_PIECES
+        try:
+            while count < total:
+                piece = pieces[count]
+                if PyBytes_CheckExact(piece):
+                    vector[count].iov_base = PyBytes_AS_STRING(piece)
+                    vector[count].iov_len = PyBytes_GET_SIZE(piece)
+                else:
+                    PyObject_GetBuffer(piece, &views[held], PyBUF_SIMPLE)
+                    vector[count].iov_base = views[held].buf
+                    vector[count].iov_len = views[held].len
+                    held += 1
+                count += 1
+            while True:
+                if count == 1:
+                    if op.sock is not None:
+                        sent = send(
+                            op.fd, vector[0].iov_base, vector[0].iov_len, EVENLOOP_NOSIGNAL
+                        )
+                    else:
+                        sent = write(op.fd, vector[0].iov_base, vector[0].iov_len)
+                elif op.sock is not None:
+                    memset(&message, 0, sizeof(message))
+                    message.msg_iov = vector
+                    message.msg_iovlen = count
+                    sent = sendmsg(op.fd, &message, EVENLOOP_NOSIGNAL)
+                else:
+                    sent = writev(op.fd, vector, count)
+                code = errno
+                if sent >= 0 or code != EINTR:
+                    break
+        finally:
+            while held > 0:
+                held -= 1
+                PyBuffer_Release(&views[held])
+        if sent >= 0:
+            op.result = sent
+            return True
+        return self._refused(op, code)
+
+    cdef bint _failed(self, Op op) except -1:
+        return self._refused(op, errno)
+
+    cdef bint _refused(self, Op op, int code) except -1:
+        """Record why a call failed; False where it would only have blocked."""
+        if code == EAGAIN:
+            return False
+        op.error = os_error(code)
+        return True

@@ -1,0 +1,53 @@
+cimport cython
+
+from evenloop.engines.engine cimport (
+    ACCEPT, CONNECT, EXIT, Engine, Op, POLL_READ, POLL_WRITE, RECV, RECV_INTO, RECVFROM, SEND,
+    SENDTO,
+)
+
+cpdef enum:
+    READABLE = 1
+    WRITABLE = 2
+
+
+@cython.final
+cdef class Slot:
+    cdef public int fd
+    cdef public int armed
+    cdef public unsigned int generation
+    cdef public bint dirty
+    cdef public Op reader
+    cdef public Op writer
+    cdef public object owner
+    cdef public object sock
+
+
+cdef class ReadinessEngine(Engine):
+    cdef list _slots
+    cdef list _dirty
+    cdef public Py_ssize_t waits
+    cdef public Py_ssize_t events
+    cdef public Py_ssize_t changes
+    cdef public Py_ssize_t wakes
+
+    cdef Slot _slot(self, int fd)
+    cdef Slot _claim(self, Op op)
+    cdef object _mark(self, Slot slot)
+    cpdef object reconcile(self)
+    @cython.locals(op=Op, following=Op)
+    cdef object _fail(self, Slot slot, object error)
+    cpdef bint dispatch(self, Slot slot, int ready) except -1
+    @cython.locals(following=Op)
+    cdef bint _advance(self, Slot slot, Op op, bint reading) except -1
+    cpdef bint attempt(self, Op op) except -1
+    cpdef object update(self, Slot slot, int wanted)
+
+
+cdef inline bint is_reading(int kind):
+    return kind == RECV or kind == RECV_INTO or kind == ACCEPT or kind == RECVFROM \
+        or kind == POLL_READ or kind == EXIT
+
+
+cdef inline int wanted_by(Slot slot):
+    return (READABLE if slot.reader is not None else 0) | \
+        (WRITABLE if slot.writer is not None else 0)

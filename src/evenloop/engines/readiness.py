@@ -1,0 +1,422 @@
+"""Completions made from "this descriptor is ready".
+
+The readiness family (epoll, kqueue, any selector) shares all of this; a leaf adds how to tell
+the kernel what to watch (`update`), how to wait, and how to be woken.
+
+How readiness behaves, and what follows:
+
+- A poll is level-triggered: an event that is not used up comes again. So a stream is armed
+  once and left armed; each event costs one `recv` and no probing call that ends in EAGAIN.
+- Telling the kernel costs a system call. So `start` and `cancel` only mark a descriptor, and
+  the marks are settled just before the next wait: a request that follows its predecessor
+  within a turn costs nothing. A paused stream is not even marked: its watch is taken down
+  only if an event really comes while nobody reads.
+- `add_reader` must raise at once what the kernel refuses. So polls are settled at once.
+- A descriptor that the user closed can come back as another file, which the kernel does not
+  watch although our notes say so. So a watch that was set for a user's socket is trusted only
+  while the same socket object asks again, and a plain number is never trusted.
+- An event can arrive for a descriptor that was closed and opened again by an earlier callback
+  of the same batch. So each slot has a generation, and events of an older one are dropped.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+try:
+    import cython
+except ImportError:
+    from evenloop import _cython as cython
+
+if not cython.compiled:
+    from evenloop.engines.engine import (
+        ACCEPT,
+        CONNECT,
+        EXIT,
+        POLL_READ,
+        POLL_WRITE,
+        RECV,
+        RECV_INTO,
+        RECVFROM,
+        SEND,
+        SENDTO,
+        Engine,
+        Op,
+    )
+
+    READABLE = 1
+    WRITABLE = 2
+
+    def is_reading(kind: int) -> bool:
+        """Whether this kind of request waits for its descriptor to be readable."""
+        return kind in (RECV, RECV_INTO, ACCEPT, RECVFROM, POLL_READ, EXIT)
+
+    def wanted_by(slot: Slot) -> int:
+        """Return what the requests of a slot wait for."""
+        wanted = READABLE if slot.reader is not None else 0
+        return wanted | WRITABLE if slot.writer is not None else wanted
+
+
+__all__ = ["ReadinessEngine", "Slot"]
+
+# One read of a stream takes at most this much: large enough that a fast sender is read in few
+# calls, small enough that one busy stream does not starve the others.
+READ_SIZE = 256 * 1024
+# Datagrams and connections taken in one go before others have their turn.
+BURST = 64
+# No process has descriptors beyond this; a larger number is a mistake, not a table size.
+_HIGHEST_FD = 1 << 22
+
+_WOULD_BLOCK = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR))
+
+
+class Slot:
+    """One descriptor: who waits for it, and what the kernel watches."""
+
+    def __init__(self, fd: int, generation: int) -> None:
+        self.fd = fd
+        self.generation = generation
+        self.armed = 0
+        self.dirty = False
+        self.reader: Op | None = None
+        self.writer: Op | None = None
+        self.owner: Any = None
+        self.sock: Any = None
+
+
+class ReadinessEngine(Engine):
+    """What every engine of the readiness family shares."""
+
+    model = "readiness"
+
+    def __init__(self) -> None:
+        self._slots: list[Slot | None] = []
+        self._dirty: list[Slot] = []
+        self.waits = 0
+        self.events = 0
+        self.changes = 0
+        self.wakes = 0
+
+    # ---- what a leaf adds ------------------------------------------------------------------
+
+    def update(self, slot: Slot, wanted: int) -> None:
+        """Make the kernel watch `slot.fd` for `wanted`, and set `slot.armed`; may raise OSError.
+
+        A watch to add may be there already and one to change or remove may be gone (the user
+        closed the descriptor): neither is an error.
+        """
+        raise NotImplementedError
+
+    # ---- requests --------------------------------------------------------------------------
+
+    def start(self, op: Op) -> bool:
+        """Begin a request; see `engine`."""
+        op.result = None
+        op.error = None
+        kind = op.kind
+        polling = kind == POLL_READ or kind == POLL_WRITE
+        reading = is_reading(kind)
+        slot = self._claim(op)
+        head = slot.reader if reading else slot.writer
+        if head is None:
+            # Nobody is ahead in the queue, so a one-shot request may succeed right away.
+            if not op.multishot and not polling and self.attempt(op):
+                return True
+            if reading:
+                slot.reader = op
+            else:
+                slot.writer = op
+        else:
+            while head.next is not None:
+                head = head.next
+            head.next = op
+        op.active = True
+        op.next = None
+        if not polling:
+            if not slot.dirty and wanted_by(slot) != slot.armed:
+                self._mark(slot)
+            return False
+        try:
+            self.update(slot, wanted_by(slot))
+        except OSError:
+            self.cancel(op)
+            raise
+        return False
+
+    def cancel(self, op: Op) -> bool:
+        """Take a request back: always free at once."""
+        if not op.active:
+            return True
+        op.active = False
+        slot = self._slot(op.fd)
+        reading = is_reading(op.kind)
+        head = slot.reader if reading else slot.writer
+        if head is op:
+            if reading:
+                slot.reader = op.next
+            else:
+                slot.writer = op.next
+        else:
+            while head is not None and head.next is not op:
+                head = head.next
+            if head is not None:
+                head.next = op.next
+        op.next = None
+        if slot.owner is None:
+            # A user's descriptor may be closed right after this: settle it now.
+            if wanted_by(slot) != slot.armed:
+                self.update(slot, wanted_by(slot))
+        elif not reading:
+            self._mark(slot)
+        return True
+
+    def adopt(self, fd: int, owner: object) -> None:
+        """Note that a transport owns this descriptor, whatever it was before."""
+        slot = self._slot(fd)
+        if slot.reader is not None or slot.writer is not None or slot.armed:
+            self._abandon(slot)
+            slot = self._slot(fd)
+        slot.owner = owner
+
+    def owner(self, fd: int) -> Any:
+        """Return the transport that owns this descriptor, or None."""
+        if 0 <= fd < len(self._slots):
+            slot = self._slots[fd]
+            if slot is not None:
+                return slot.owner
+        return None
+
+    def forget(self, fd: int) -> None:
+        """Drop all that is known of a descriptor, before it is closed."""
+        if 0 <= fd < len(self._slots):
+            slot = self._slots[fd]
+            if slot is not None:
+                self._release(slot)
+                if slot.armed:
+                    self.update(slot, 0)
+                self._slots[fd] = Slot(fd, slot.generation + 1)
+
+    def _release(self, slot: Slot) -> None:
+        """End every request of a slot; their makers asked for it."""
+        for head in (slot.reader, slot.writer):
+            op = head
+            while op is not None:
+                following = op.next
+                op.active = False
+                op.next = None
+                op = following
+        slot.reader = slot.writer = slot.owner = slot.sock = None
+
+    def _abandon(self, slot: Slot) -> None:
+        """The descriptor was closed and its number came back: fail what waited for the old."""
+        replacement = Slot(slot.fd, slot.generation + 1)
+        self._slots[slot.fd] = replacement
+        if slot.armed:
+            # The old watch may live on (the file has another descriptor somewhere).
+            self.update(slot, 0)
+        self._fail(slot, OSError(errno.EBADF, f"descriptor {slot.fd} was closed while in use"))
+
+    def _slot(self, fd: int) -> Slot:
+        if fd < 0 or fd > _HIGHEST_FD:
+            raise OSError(errno.EBADF, f"{fd} is not a file descriptor")
+        while fd >= len(self._slots):
+            self._slots.extend([None] * (len(self._slots) or 64))
+        slot = self._slots[fd]
+        if slot is None:
+            slot = self._slots[fd] = Slot(fd, 1)
+        return slot
+
+    def _claim(self, op: Op) -> Slot:
+        """Return the slot of an op, a new one where the number now means another file."""
+        slot = self._slot(op.fd)
+        if slot.owner is not None:
+            return slot
+        if slot.sock is not op.sock or op.sock is None:
+            if slot.sock is not None and slot.sock is not op.sock and op.sock is not None:
+                if slot.sock.fileno() != op.fd:
+                    self._abandon(slot)
+                    slot = self._slot(op.fd)
+            slot.sock = op.sock
+            if slot.reader is None and slot.writer is None and slot.armed:
+                # Nobody vouches for this watch any more.
+                self.update(slot, 0)
+        return slot
+
+    # ---- telling the kernel ----------------------------------------------------------------
+
+    def _mark(self, slot: Slot) -> None:
+        if not slot.dirty:
+            slot.dirty = True
+            self._dirty.append(slot)
+
+    def reconcile(self) -> None:
+        """Settle what has changed since the last wait; leaves call it before they wait."""
+        while self._dirty:
+            slot = self._dirty.pop()
+            slot.dirty = False
+            if self._slots[slot.fd] is not slot:
+                continue
+            wanted = wanted_by(slot)
+            if wanted == 0 and slot.owner is None:
+                slot.sock = None
+            if wanted != slot.armed:
+                try:
+                    self.update(slot, wanted)
+                except OSError as error:
+                    self._fail(slot, error)
+
+    def _fail(self, slot: Slot, error: OSError) -> None:
+        """The kernel will not watch this descriptor: complete its requests with the reason."""
+        for head in (slot.reader, slot.writer):
+            op = head
+            if op is slot.reader:
+                slot.reader = None
+            else:
+                slot.writer = None
+            while op is not None:
+                following = op.next
+                op.next = None
+                op.active = False
+                op.error = error
+                op.complete()
+                op = following
+
+    # ---- events ----------------------------------------------------------------------------
+
+    def dispatch(self, slot: Slot, ready: int) -> bool:
+        """Carry out what was waiting for these events; False if nobody was."""
+        used = False
+        if ready & READABLE and slot.reader is not None:
+            used = self._advance(slot, slot.reader, True)
+        if ready & WRITABLE and slot.writer is not None:
+            used = self._advance(slot, slot.writer, False) or used
+        if not used and wanted_by(slot) != slot.armed and not slot.dirty:
+            # A paused stream: now is the time to take the watch down.
+            self._mark(slot)
+        return used
+
+    def _advance(self, slot: Slot, op: Op, reading: bool) -> bool:
+        if op.multishot:
+            burst = BURST if op.kind == ACCEPT or op.kind == RECVFROM else 1
+            while burst > 0 and op.active and self.attempt(op):
+                op.complete()
+                burst -= 1
+            if op.kind == POLL_READ or op.kind == POLL_WRITE:
+                # A poll uses nothing up: whoever waits behind it has its turn too.
+                following = op.next
+                if following is not None and op.active:
+                    self._advance(slot, following, reading)
+            return True
+        if not self.attempt(op):
+            return True
+        # One-shot: leave the queue before complete(), which may start the op again.
+        op.active = False
+        if reading:
+            if slot.reader is op:
+                slot.reader = op.next
+        elif slot.writer is op:
+            slot.writer = op.next
+        op.next = None
+        if not slot.dirty and wanted_by(slot) != slot.armed:
+            self._mark(slot)
+        op.complete()
+        return True
+
+    # ---- the requests themselves, over Python's own sockets --------------------------------
+
+    def attempt(self, op: Op) -> bool:
+        """Try a request; False when it would block. Compiled leaves do this in C."""
+        kind = op.kind
+        sock = op.sock
+        try:
+            if kind == RECV:
+                size = op.size or READ_SIZE
+                op.result = os.read(op.fd, size) if sock is None else sock.recv(size)
+            elif kind == SEND:
+                op.result = _send(op.fd, sock, op.acquire())
+            elif kind == RECV_INTO:
+                buffer = op.acquire()
+                if buffer is None:
+                    return False
+                if sock is None:
+                    op.result = os.readv(op.fd, [buffer])
+                else:
+                    op.result = sock.recv_into(buffer)
+            elif kind == ACCEPT:
+                connection, address = sock.accept()
+                connection.setblocking(False)
+                op.result = (connection, address)
+            elif kind == RECVFROM:
+                if op.buffer is None:
+                    op.result = sock.recvfrom(op.size)
+                else:
+                    op.result = sock.recvfrom_into(op.buffer, op.size)
+            elif kind == SENDTO:
+                if op.address is None:
+                    op.result = sock.send(op.buffer)
+                else:
+                    op.result = sock.sendto(op.buffer, op.address)
+            elif kind == CONNECT:
+                return _connect(op)
+            elif kind == EXIT:
+                pid, status = os.waitpid(op.size, os.WNOHANG)
+                if pid == 0:
+                    return False
+                op.result = os.waitstatus_to_exitcode(status)
+            else:
+                op.result = None
+            op.error = None
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno in _WOULD_BLOCK:
+                return False
+            op.result = None
+            op.error = error
+        return True
+
+    def stats(self) -> dict[str, int]:
+        """Return counters since the start."""
+        return {
+            "waits": self.waits,
+            "events": self.events,
+            "changes": self.changes,
+            "wakes": self.wakes,
+        }
+
+
+def _send(fd: int, sock: socket.socket | None, buffers: list[Any]) -> int:
+    """Send what goes of a list of bytes-likes; one call."""
+    if sock is None:
+        return os.writev(fd, buffers[:_IOV_MAX]) if len(buffers) > 1 else os.write(fd, buffers[0])
+    if len(buffers) == 1:
+        return sock.send(buffers[0])
+    if hasattr(sock, "sendmsg"):
+        return sock.sendmsg(buffers[:_IOV_MAX])
+    return sock.send(b"".join(buffers))
+
+
+def _connect(op: Op) -> bool:
+    """Begin to connect, or learn how it ended."""
+    if op.result is None:
+        op.result = 0
+        try:
+            op.sock.connect(op.address)
+        except (BlockingIOError, InterruptedError):
+            return False
+        op.result = None
+        return True
+    code = op.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    op.result = None
+    if code:
+        raise OSError(code, f"Connect call failed {op.address}")
+    return True
+
+
+try:
+    _IOV_MAX = os.sysconf("SC_IOV_MAX")
+except (AttributeError, ValueError, OSError):
+    _IOV_MAX = 16

@@ -1,0 +1,249 @@
+"""Handles: one scheduled call each, soon (`Handle`) or at a time (`TimerHandle`).
+
+Rules kept here:
+
+- A handle runs its callback at most once, inside the context that it was made with.
+- What the callback raises goes to the loop's exception handler with the handle in the
+  context; only `SystemExit` and `KeyboardInterrupt` leave the loop.
+- A cancelled handle drops its callback and arguments at once, so nothing they hold lives on.
+
+To `isinstance` they are `asyncio.Handle` and `asyncio.TimerHandle`. Inheriting is not
+possible (a compiled layout cannot be joined to asyncio's slots), so `__class__` says it.
+
+Documented at https://docs.python.org/3/library/asyncio-eventloop.html#callback-handles
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.events
+import threading
+from typing import TYPE_CHECKING, Any, Callable
+
+try:
+    import cython
+except ImportError:
+    from evenloop import _cython as cython
+
+from evenloop._describe import describe_callback, extract_stack
+
+if not cython.compiled:
+    from evenloop._calls import call_args, copy_context
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from evenloop.scheduler import Scheduler
+
+__all__ = ["Handle", "ThreadSafeHandle", "TimerHandle"]
+
+# What asyncio itself calls the handles of call_soon_threadsafe (3.14 and newer).
+_AsyncioThreadSafeHandle = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
+
+
+class Handle:
+    """A callback that the loop will run once, unless it is cancelled first."""
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: Scheduler,
+        context: Context | None = None,
+    ) -> None:
+        self._loop = loop
+        self._callback: Callable[..., Any] | None = callback
+        self._args: tuple[Any, ...] | None = args
+        self._context: Any = copy_context() if context is None else context
+        self._cancelled = False
+        self._repr: str | None = None
+        self._source_traceback: Any = None
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return asyncio.Handle
+
+    def _remember_source(self) -> None:
+        """Keep where the call was asked for; the loop does so in debug mode."""
+        self._source_traceback = extract_stack()
+
+    def get_context(self) -> Context:
+        """Return the `contextvars.Context` that the callback runs in."""
+        return self._context  # type: ignore[no-any-return]
+
+    def cancel(self) -> None:
+        """Cancel the callback; without effect once it has run or was cancelled."""
+        if not self._cancelled:
+            self._cancelled = True
+            if self._source_traceback is not None:
+                # Debug mode: keep a description, the callback is about to go.
+                self._repr = repr(self)
+            self._callback = None
+            self._args = None
+
+    def cancelled(self) -> bool:
+        """Return True if the callback was cancelled."""
+        return self._cancelled
+
+    def _run(self) -> None:
+        """Run the callback: the name that asyncio and its debugging tools use."""
+        self.run()
+
+    def run(self) -> None:
+        """Run the callback and see to what it raises."""
+        try:
+            call_args(self._context, self._callback, self._args)  # type: ignore[arg-type]
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._failed(exc)
+
+    def _failed(self, exc: BaseException) -> None:
+        """Hand what the callback raised to the loop's exception handler."""
+        callback = describe_callback(self._callback, self._args, self._loop.get_debug())
+        context = {
+            "message": f"Exception in callback {callback}",
+            "exception": exc,
+            "handle": self,
+        }
+        if self._source_traceback is not None:
+            context["source_traceback"] = self._source_traceback
+        self._loop.call_exception_handler(context)
+
+    def _describe(self) -> list[str]:
+        info = [type(self).__name__]
+        if self._cancelled:
+            info.append("cancelled")
+        if self._callback is not None:
+            info.append(describe_callback(self._callback, self._args, self._loop.get_debug()))
+        if self._source_traceback:
+            frame = self._source_traceback[len(self._source_traceback) - 1]
+            info.append(f"created at {frame[0]}:{frame[1]}")
+        return info
+
+    def __repr__(self) -> str:
+        if self._repr is not None:
+            return self._repr
+        return f"<{' '.join(self._describe())}>"
+
+
+class TimerHandle(Handle):
+    """A callback that the loop will run once at a time of its clock, and never before it."""
+
+    def __init__(
+        self,
+        when: float,
+        order: int,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: Scheduler,
+        context: Context | None = None,
+    ) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self._when = when
+        self._order = order
+        self._scheduled = False
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return asyncio.TimerHandle
+
+    def when(self) -> float:
+        """Return the time of the call, in seconds of the loop's clock (`loop.time()`)."""
+        return self._when
+
+    def cancel(self) -> None:
+        """Cancel the callback; without effect once it has run or was cancelled."""
+        if not self._cancelled:
+            if self._scheduled:
+                self._loop._timer_cancelled(self)
+            Handle.cancel(self)
+
+    def _before(self, other: TimerHandle) -> bool:
+        """Whether this one runs first: by time, then in the order they were asked for."""
+        if self._when != other._when:
+            return self._when < other._when
+        return self._order < other._order
+
+    def _describe(self) -> list[str]:
+        info = super()._describe()
+        info.insert(2 if self._cancelled else 1, f"when={self._when}")
+        return info
+
+    def __hash__(self) -> int:
+        return hash(self._when)
+
+    def __lt__(self, other: object) -> bool:
+        if isinstance(other, TimerHandle):
+            return self._before(other)
+        return NotImplemented
+
+    def __le__(self, other: object) -> bool:
+        if isinstance(other, TimerHandle):
+            return self._before(other) or self == other
+        return NotImplemented
+
+    def __gt__(self, other: object) -> bool:
+        if isinstance(other, TimerHandle):
+            return other._before(self)
+        return NotImplemented
+
+    def __ge__(self, other: object) -> bool:
+        if isinstance(other, TimerHandle):
+            return other._before(self) or self == other
+        return NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, TimerHandle):
+            return (
+                self._when == other._when
+                and self._callback == other._callback
+                and self._args == other._args
+                and self._cancelled == other._cancelled
+            )
+        return NotImplemented
+
+
+class ThreadSafeHandle(Handle):
+    """A callback handed over by another thread, which may cancel it at any moment.
+
+    `cancel()` and `cancelled()` wait while the callback runs, so their answer is final: after
+    a cancel() that came in time the callback never starts.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: Scheduler,
+        context: Context | None = None,
+    ) -> None:
+        Handle.__init__(self, callback, args, loop, context)
+        # Reentrant: the callback may cancel its own handle.
+        self._lock = threading.RLock()
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return _AsyncioThreadSafeHandle  # type: ignore[no-any-return]
+
+    def cancel(self) -> None:
+        """Cancel the callback; waits while it runs."""
+        with self._lock:
+            Handle.cancel(self)
+
+    def cancelled(self) -> bool:
+        """Return True if the callback was cancelled; waits while it runs."""
+        with self._lock:
+            return self._cancelled
+
+    def run(self) -> None:
+        """Run the callback unless it was cancelled meanwhile."""
+        with self._lock:
+            if not self._cancelled:
+                Handle.run(self)

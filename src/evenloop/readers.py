@@ -1,0 +1,142 @@
+"""Readers and writers: callbacks for descriptors that are ready, the user's own.
+
+A watch is a multishot poll. Its callback runs as a handle of the ready queue, as asyncio does
+it: after what was scheduled before, and not at all if it is removed meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+from evenloop.engines import engine as _engine
+from evenloop.engines.engine import POLL_READ, POLL_WRITE
+from evenloop.handles import Handle
+from evenloop.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from evenloop.engines.engine import Engine
+
+__all__ = ["Readers", "descriptor_of"]
+
+
+def descriptor_of(fileobj: Any) -> int:
+    """Return the descriptor of a file object or number; ValueError if it has none."""
+    if isinstance(fileobj, int):
+        fd = fileobj
+    else:
+        try:
+            fd = int(fileobj.fileno())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(
+                f"Invalid file object: fd must be a descriptor or have a fileno() method, "
+                f"got {fileobj!r}"
+            ) from None
+    if fd < 0:
+        raise ValueError(f"Invalid file descriptor: {fd}; is {fileobj!r} closed?")
+    return fd
+
+
+class _Watch(_engine.Op):
+    """One reader or writer of the user's."""
+
+    def __init__(self, kind: int, fd: int, loop: Scheduler, handle: Handle) -> None:
+        _engine.Op.__init__(self, kind, fd, None)
+        self.multishot = True
+        self.loop = loop
+        self.handle = handle
+
+    def complete(self) -> None:
+        """Put the callback into the ready queue."""
+        handle = self.handle
+        if self.error is not None:
+            # The descriptor can no longer be watched (it was closed): say so once, then stop.
+            error, self.error = self.error, None
+            self.loop.call_exception_handler(
+                {
+                    "message": f"descriptor {self.fd} can no longer be watched",
+                    "exception": error,
+                    "handle": handle,
+                }
+            )
+        elif not handle.cancelled():
+            self.loop._run_soon(handle)
+
+
+class Readers(Scheduler):
+    """The loop's methods for watching descriptors."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._watches: dict[tuple[int, int], _Watch] = {}
+
+    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+        """Call `callback(*args)` whenever `fd` (a descriptor or an object with one) is readable.
+
+        Replaces the reader that the descriptor had. Raises ValueError if `fd` is no descriptor,
+        OSError if the operating system cannot watch it, and RuntimeError if a transport uses it.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.add_reader
+        """
+        self._watch(POLL_READ, "add_reader", fd, callback, args)
+
+    def remove_reader(self, fd: Any) -> bool:
+        """Stop watching `fd` for reading; True if it was watched.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.remove_reader
+        """
+        return self._unwatch(POLL_READ, fd)
+
+    def add_writer(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+        """Call `callback(*args)` whenever `fd` is writable; otherwise as `add_reader()`.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.add_writer
+        """
+        self._watch(POLL_WRITE, "add_writer", fd, callback, args)
+
+    def remove_writer(self, fd: Any) -> bool:
+        """Stop watching `fd` for writing; True if it was watched.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.remove_writer
+        """
+        return self._unwatch(POLL_WRITE, fd)
+
+    def _check_free(self, fd: int) -> None:
+        """Raise RuntimeError if a transport uses this descriptor."""
+        owner = self.engine.owner(fd)
+        if owner is not None and not owner.is_closing():
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport {owner!r}")
+
+    def _watch(
+        self, kind: int, method: str, fd: Any, callback: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        self._check_call(method, callback)
+        number = descriptor_of(fd)
+        self._check_free(number)
+        handle = Handle(callback, args, self)
+        if self.get_debug():
+            handle._remember_source()
+        previous = self._watches.pop((number, kind), None)
+        if previous is not None:
+            previous.handle.cancel()
+            self.engine.cancel(previous)
+        watch = _Watch(kind, number, self, handle)
+        self.engine.start(watch)
+        self._watches[number, kind] = watch
+
+    def _unwatch(self, kind: int, fd: Any) -> bool:
+        if self.is_closed():
+            return False
+        number = descriptor_of(fd)
+        self._check_free(number)
+        watch = self._watches.pop((number, kind), None)
+        if watch is None:
+            return False
+        watch.handle.cancel()
+        self.engine.cancel(watch)
+        return True
+
+    def _close(self) -> None:
+        for watch in self._watches.values():
+            watch.handle.cancel()
+        self._watches.clear()
+        super()._close()

@@ -1,0 +1,48 @@
+cimport cython
+
+from evenloop._calls cimport copy_context
+from evenloop.engines.engine cimport Engine
+from evenloop.handles cimport Handle, ThreadSafeHandle, TimerHandle
+from evenloop.timers cimport TimerHeap
+
+
+cdef class Flushable:
+    cdef object __weakref__
+
+    cpdef object flush(self)
+
+
+cdef class Scheduler:
+    cdef readonly Engine engine
+    cdef readonly unsigned long long turn
+    cdef public double slow_callback_duration
+    cdef list _ready
+    cdef list _spare
+    cdef object _incoming
+    cdef TimerHeap _timers
+    cdef list _unsent
+    cdef object _clock
+    cdef object _exception_handler
+    cdef long long _order
+    cdef public object _thread_id
+    cdef Py_ssize_t _credit
+    cdef bint _woken
+    cdef public bint _debug
+    cdef public bint _stopping
+    cdef readonly bint _closed
+
+    cpdef double time(self)
+    cdef Handle schedule(self, object callback, tuple args, object context)
+    cpdef object _run_soon(self, Handle handle)
+    cdef object flush_later(self, Flushable item)
+    cpdef object _timer_cancelled(self, TimerHandle handle)
+    cdef double _patience(self)
+    @cython.locals(count=Py_ssize_t)
+    cdef object _take_incoming(self)
+    @cython.locals(item=Flushable, index=Py_ssize_t)
+    cdef object _flush(self)
+    @cython.locals(ready=list, count=Py_ssize_t)
+    cpdef object run_turn(self)
+    @cython.locals(batch=list, index=Py_ssize_t, count=Py_ssize_t, handle=Handle)
+    cdef object _run_ready(self)
+    cdef object _run_timed(self, Handle handle)

@@ -1,0 +1,443 @@
+"""The scheduler: what runs next on a loop's thread.
+
+It owns the ready queue, the timers and the calls that other threads hand in, and drives the
+engine. `EventLoop` is a scheduler with everything else on top; transports know only this half.
+
+One turn, in order:
+
+1. The engine waits (not at all when something is ready) and dispatches what has completed.
+   Protocols are called from here directly, without a handle.
+2. Calls from other threads and due timers join the ready queue.
+3. What is in the ready queue at that moment runs, in order. What it schedules runs next turn.
+4. Transports that were written to more than once send what they gathered, in one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import math
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Callable
+
+try:
+    import cython
+except ImportError:
+    from evenloop import _cython as cython
+
+if not cython.compiled:
+    from evenloop.handles import Handle, ThreadSafeHandle, TimerHandle
+    from evenloop.timers import TimerHeap
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from evenloop.engines.engine import Engine
+
+    ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+__all__ = ["Flushable", "Scheduler", "logger"]
+
+logger = logging.getLogger("asyncio")
+
+# With work at hand, the engine is asked for news after this many callbacks: a system call
+# for every one of them would cost more than the callback.
+CALLBACKS_BETWEEN_POLLS = 32
+
+# Without a GIL the "a wake-up is on its way" flag proves nothing: wake every time.
+_FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+class Flushable:
+    """Something that gathers output during a turn and sends it at the end."""
+
+    def flush(self) -> None:
+        """Send what was gathered; never raises."""
+        raise NotImplementedError
+
+
+class Scheduler:
+    """The ready queue, the timers and the turn of a loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        #: How many turns this loop has made.
+        self.turn = 0
+        #: Seconds that a callback may take in debug mode before a warning is logged.
+        self.slow_callback_duration = 0.1
+        self._ready: list[Any] = []
+        self._spare: list[Any] = []
+        self._incoming: collections.deque[Handle] = collections.deque()
+        self._timers = TimerHeap()
+        self._unsent: list[Flushable] = []
+        self._clock = engine.clock
+        self._exception_handler: ExceptionHandler | None = None
+        self._order = 0
+        self._thread_id: int | None = None
+        self._credit = 0
+        self._woken = False
+        self._debug = False
+        self._stopping = False
+        self._closed = False
+
+    # ---- asking for calls ------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Return the loop's clock: seconds, monotonic, with a resolution of a microsecond or better.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.time
+        """
+        return self._clock()
+
+    def call_soon(
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
+        """Run `callback(*args)` at the next turn, in the order of the calls to this method.
+
+        Returns an `asyncio.Handle`. Not thread-safe. Raises TypeError if the callback cannot be
+        called, RuntimeError if the loop is closed and, in debug mode, if this is not its thread.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.call_soon
+        """
+        if self._closed or self._debug or not callable(callback):
+            self._check_call("call_soon", callback)
+        handle = Handle(callback, args, self, context)
+        if self._debug:
+            handle._remember_source()
+        self._ready.append(handle)
+        return handle
+
+    def schedule(
+        self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
+    ) -> Handle:
+        """Run `callback(*args)` at the next turn; for evenloop's own use, nothing is checked."""
+        handle = Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def _run_soon(self, handle: Handle) -> None:
+        """Put a handle that was made before into the ready queue."""
+        self._ready.append(handle)
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
+        """Run `callback(*args)` at the next turn; from any thread or signal handler.
+
+        Wakes the loop if it waits. Returns an `asyncio.Handle` that any thread may cancel.
+        Raises TypeError if the callback cannot be called and RuntimeError if the loop is closed.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.call_soon_threadsafe
+        """
+        if self._closed or self._debug or not callable(callback):
+            self._check_call("call_soon_threadsafe", callback, any_thread=True)
+        handle = ThreadSafeHandle(callback, args, self, context)
+        if self._debug:
+            handle._remember_source()
+        self._incoming.append(handle)
+        # Once per batch: the loop takes the flag down before it empties the queue.
+        if _FREE_THREADED or not self._woken:
+            self._woken = True
+            self.engine.wake()
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[..., Any],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Any:
+        """Run `callback(*args)` after `delay` seconds, and not before.
+
+        Returns an `asyncio.TimerHandle`. Raises TypeError if the delay is no number or the
+        callback cannot be called, ValueError if the delay is not a number (NaN).
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.call_later
+        """
+        if delay is None:
+            raise TypeError("delay must not be None")
+        try:
+            when = self._clock() + delay
+        except TypeError:
+            raise TypeError(f"delay must be a number of seconds, got {delay!r}") from None
+        return self._call_at("call_later", when, callback, args, context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., Any],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Any:
+        """Run `callback(*args)` at the time `when` of the loop's clock, and not before.
+
+        Returns an `asyncio.TimerHandle`. Raises as `call_later()` does.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.call_at
+        """
+        if when is None:
+            raise TypeError("when cannot be None")
+        return self._call_at("call_at", when, callback, args, context)
+
+    def _call_at(
+        self,
+        method: str,
+        when: float,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: Context | None,
+    ) -> TimerHandle:
+        if self._closed or self._debug or not callable(callback):
+            self._check_call(method, callback)
+        self._order += 1
+        try:
+            handle = TimerHandle(when, self._order, callback, args, self, context)
+        except TypeError:
+            raise TypeError(f"when must be a number of seconds, got {when!r}") from None
+        if math.isnan(handle._when):
+            raise ValueError(f"{method}() needs a time, got {when!r}")
+        if self._debug:
+            handle._remember_source()
+        self._timers.push(handle)
+        return handle
+
+    def _timer_cancelled(self, handle: TimerHandle) -> None:
+        """A timer tells that it is being cancelled."""
+        self._timers.discard(handle)
+
+    def _check_call(self, method: str, callback: Any, any_thread: bool = False) -> None:
+        """Raise what is wrong with a request for a call."""
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+        if asyncio.iscoroutine(callback) or (
+            self._debug and asyncio.iscoroutinefunction(callback)
+        ):
+            raise TypeError(
+                f"coroutines cannot be used with {method}(): got {callback!r}; "
+                "use asyncio.create_task() or asyncio.run_coroutine_threadsafe()"
+            )
+        if not callable(callback):
+            raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
+        if self._debug and not any_thread and self._thread_id is not None:
+            if self._thread_id != threading.get_ident():
+                raise RuntimeError(
+                    "Non-thread-safe operation invoked on an event loop other than the current "
+                    f"one: {method}() was called in another thread than the loop's; "
+                    "use call_soon_threadsafe()"
+                )
+
+    # ---- the turn --------------------------------------------------------------------------
+
+    def flush_later(self, item: Flushable) -> None:
+        """Have `item.flush()` called at the end of this turn."""
+        self._unsent.append(item)
+
+    def _flush(self) -> None:
+        index = 0
+        # Flushing calls protocols (resume_writing), which may write: the list can grow.
+        while index < len(self._unsent):
+            item = self._unsent[index]
+            index += 1
+            item.flush()
+        self._unsent.clear()
+
+    def _patience(self) -> float:
+        """Return how long the engine may wait, in seconds; negative for ever."""
+        if self._ready or self._stopping or self._incoming:
+            return 0.0
+        when = self._timers.deadline()
+        if when < 0.0:
+            return -1.0
+        delay = when - self._clock()
+        return delay if delay > 0.0 else 0.0
+
+    def _take_incoming(self) -> None:
+        self._woken = False
+        count = len(self._incoming)
+        while count > 0:
+            self._ready.append(self._incoming.popleft())
+            count -= 1
+
+    def run_turn(self) -> None:
+        """Make one turn: wait, dispatch, run what is ready."""
+        self.turn += 1
+        if self._credit <= 0 or not self._ready or self._stopping:
+            self.engine.wait(self._patience())
+            self._credit = CALLBACKS_BETWEEN_POLLS
+            if self._unsent:
+                self._flush()
+        if self._woken or self._incoming:
+            self._take_incoming()
+        if self._timers._heap:
+            self._timers.collect(self._clock(), self._ready)
+        if self._ready:
+            self._run_ready()
+            if self._unsent:
+                self._flush()
+
+    def _credit_spent(self) -> None:
+        """Have the next turn ask the engine, whatever is ready."""
+        self._credit = 0
+
+    def _run_ready(self) -> None:
+        batch = self._ready
+        self._ready = self._spare
+        count = len(batch)
+        self._credit -= count
+        index = 0
+        try:
+            while index < count:
+                handle = batch[index]
+                # The queue lets go of the handle before it runs, as a popleft() would.
+                batch[index] = None
+                index += 1
+                if not handle._cancelled:
+                    if self._debug:
+                        self._run_timed(handle)
+                    else:
+                        handle.run()
+        except BaseException:
+            # SystemExit or KeyboardInterrupt: the rest has its turn if the loop goes on.
+            self._ready[:0] = batch[index:]
+            self._spare = []
+            raise
+        batch.clear()
+        self._spare = batch
+
+    def _run_timed(self, handle: Handle) -> None:
+        """Run a handle in debug mode: tell if it takes long."""
+        started = time.monotonic()
+        description = repr(handle)
+        handle.run()
+        self._report_slow(description, time.monotonic() - started)
+
+    def _report_slow(self, what: str, seconds: float) -> None:
+        if seconds >= self.slow_callback_duration:
+            logger.warning("Executing %s took %.3f seconds", what, seconds)
+
+    # ---- errors ----------------------------------------------------------------------------
+
+    def get_debug(self) -> bool:
+        """Return True in debug mode.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.get_debug
+        """
+        return self._debug
+
+    def get_exception_handler(self) -> ExceptionHandler | None:
+        """Return the exception handler that was set, or None.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.get_exception_handler
+        """
+        return self._exception_handler
+
+    def set_exception_handler(self, handler: ExceptionHandler | None) -> None:
+        """Set `handler(loop, context)` as the exception handler; None for the default.
+
+        Raises TypeError if the handler is neither callable nor None.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.set_exception_handler
+        """
+        if handler is not None and not callable(handler):
+            raise TypeError(f"A callable object or None is expected, got {handler!r}")
+        self._exception_handler = handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Log what `context` tells of an error, at level ERROR of the logger "asyncio".
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.default_exception_handler
+        """
+        message = context.get("message") or "Unhandled exception in event loop"
+        exception = context.get("exception")
+        lines = [message]
+        for key in sorted(context):
+            if key in ("message", "exception"):
+                continue
+            value = context[key]
+            if key == "source_traceback":
+                stack = "".join(traceback.format_list(value)).rstrip()
+                value = f"Object created at (most recent call last):\n{stack}"
+            elif key == "handle_traceback":
+                stack = "".join(traceback.format_list(value)).rstrip()
+                value = f"Handle created at (most recent call last):\n{stack}"
+            else:
+                value = repr(value)
+            lines.append(f"{key}: {value}")
+        info = (
+            (type(exception), exception, exception.__traceback__)
+            if exception is not None
+            else False
+        )
+        logger.error("\n".join(lines), exc_info=info)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Hand an error to the exception handler.
+
+        `context` holds "message" and, where they apply, "exception", "future", "task",
+        "handle", "protocol", "transport", "socket", "source_traceback" and more. The handler
+        runs in the context of the task, future or handle that the error comes from. Only
+        SystemExit and KeyboardInterrupt leave this method.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.call_exception_handler
+        """
+        handler = self._exception_handler
+        try:
+            if handler is None:
+                self.default_exception_handler(context)
+                return
+            source = context.get("task") or context.get("future") or context.get("handle")
+            where = source.get_context() if hasattr(source, "get_context") else None
+            if where is not None:
+                where.run(handler, self, context)
+            else:
+                handler(self, context)  # type: ignore[arg-type]
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            if handler is None:
+                # Only a log handler or an overriding method can have failed.
+                logger.error("Exception in default exception handler", exc_info=True)
+                return
+            try:
+                self.default_exception_handler(
+                    {
+                        "message": "Unhandled error in exception handler",
+                        "exception": exc,
+                        "context": context,
+                    }
+                )
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
+                logger.error(
+                    "Exception in default exception handler while handling an unexpected error "
+                    "in custom exception handler",
+                    exc_info=True,
+                )
+
+    # ---- the end ---------------------------------------------------------------------------
+
+    def is_closed(self) -> bool:
+        """Return True if the loop was closed.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.is_closed
+        """
+        return self._closed
+
+    def _check_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+
+    def _close(self) -> None:
+        """Release what this room of the loop holds; the others have been before."""
+        self._closed = True
+        self._ready.clear()
+        self._incoming.clear()
+        self._timers.clear()
+        self._unsent.clear()
+        self.engine.close()

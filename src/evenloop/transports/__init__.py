@@ -1,0 +1,1 @@
+"""Transports: what carries bytes between an engine and a protocol."""

@@ -1,0 +1,27 @@
+cimport cython
+
+from evenloop._calls cimport call_none, call_one, copy_context
+from evenloop.scheduler cimport Flushable, Scheduler
+
+
+cdef class BaseTransport(Flushable):
+    cdef readonly Scheduler _loop
+    cdef readonly object _protocol
+    cdef readonly object _context
+    cdef public dict _extra
+    cdef public bint _closing
+    cdef public Py_ssize_t _lost
+
+    cdef object _bind(self, object protocol)
+    cpdef object _force_close(self, object exc)
+    cpdef object _fatal_error(self, object exc, object message=*)
+
+
+cdef class FlowControl(BaseTransport):
+    cdef public bint _writing_paused
+    cdef public Py_ssize_t _high
+    cdef public Py_ssize_t _low
+    cdef public Py_ssize_t _pending_size
+
+    cdef object _maybe_pause(self)
+    cdef object _maybe_resume(self)

@@ -1,0 +1,52 @@
+cimport cython
+
+from evenloop._calls cimport call_none, call_one
+from evenloop.engines.engine cimport RECV, RECV_INTO, SEND, Engine, Op
+from evenloop.scheduler cimport Scheduler
+from evenloop.transports.base cimport BaseTransport, FlowControl
+
+
+@cython.final
+cdef class Reader(Op):
+    cdef StreamTransport transport
+
+
+@cython.final
+cdef class Writer(Op):
+    cdef StreamTransport transport
+
+
+cdef class StreamTransport(FlowControl):
+    cdef readonly int _fd
+    cdef public object _file
+    cdef readonly object _sock
+    cdef public object _server
+    cdef Engine _engine
+    cdef Reader _reader
+    cdef Writer _writer
+    cdef list _pending
+    cdef Py_ssize_t _head
+    cdef unsigned long long _turn
+    cdef object _data_received
+    cdef object _buffer
+    cdef public bint _eof
+    cdef public bint _paused
+    cdef bint _gathering
+    cdef bint _begun
+    cdef bint _copying
+    cdef object _empty_waiter
+
+    cdef object _start_reading(self)
+    cdef object _stop_reading(self)
+    cdef object _deliver(self, object data)
+    cdef object _delivered_into(self, Py_ssize_t count)
+    cpdef object _ended(self)
+    cdef object _acquire(self)
+    @cython.locals(borrowed=bint)
+    cpdef object write(self, object data)
+    cdef object _queue(self, bytes data)
+    cdef object _send(self)
+    cdef object _sent(self)
+    @cython.locals(size=Py_ssize_t)
+    cdef object _consume(self, Py_ssize_t count)
+    cdef object _drained(self)
