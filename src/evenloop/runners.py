@@ -39,7 +39,8 @@ def new_event_loop(engine: str | Engine | None = None) -> EventLoop:
             object, or None for the one named by EVENLOOP_ENGINE or else the best one here.
 
     Raises:
-        ValueError: There is no engine of that name, or it cannot run on this system.
+        ValueError: There is no engine of that name.
+        RuntimeError: That engine cannot run here; the message says why.
     """
     return EventLoop(engine)
 
@@ -64,10 +65,11 @@ def run(
         engine: As for `new_event_loop`.
 
     Raises:
-        RuntimeError: An event loop is already running in this thread.
+        RuntimeError: An event loop is already running in this thread, or the engine cannot run
+            here.
         TypeError: Both `loop_factory` and `engine` were given, or `main` cannot be awaited
             (ValueError before Python 3.14).
-        ValueError: There is no engine of that name, or it cannot run on this system.
+        ValueError: There is no engine of that name.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("evenloop.run() cannot be called from a running event loop")

@@ -90,13 +90,13 @@ def examine(each: Callable[[Outcome], None] = lambda outcome: None) -> Report:
 
 def facts() -> dict[str, Any]:
     """Which evenloop, engine, mode, Python and system this is."""
-    from evenloop import _mode
+    from evenloop import _mode, engines
     from evenloop._version import __version__
     from evenloop.runners import new_event_loop
 
     loop = new_event_loop()
     try:
-        engine = loop.engine_name
+        engine = loop.engine.name
     finally:
         loop.close()
     how = _mode.mode()
@@ -104,7 +104,7 @@ def facts() -> dict[str, Any]:
     return {
         "version": __version__,
         "engine": engine,
-        "engines": _engines(),
+        "engines": [choice._asdict() for choice in engines.available()],
         "mode": how.name,
         "mode_reason": how.reason,
         "python": platform.python_version(),
@@ -116,13 +116,6 @@ def facts() -> dict[str, Any]:
         "machine": platform.machine(),
         "openssl": ssl.OPENSSL_VERSION,
     }
-
-
-def _engines() -> dict[str, str | None]:
-    """Every engine, with the reason if it cannot run here."""
-    from evenloop import engines
-
-    return dict(engines.available())
 
 
 def _system() -> str:
@@ -197,12 +190,11 @@ def show() -> Report:
 
 def _heading(known: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "evenloop", f"{known['version']}, {known['mode']} ({known['mode_reason']})"
-    others = [
-        f"{name}{f' cannot run: {reason}' if reason else ''}"
-        for name, reason in known["engines"].items()
-        if name != known["engine"]
-    ]
-    yield "engine", known["engine"] + (f" (also here: {'; '.join(others)})" if others else "")
+    yield "engine", known["engine"]
+    for other in known["engines"]:
+        if other["name"] != known["engine"]:
+            can = "could run too" if other["usable"] else "cannot run here"
+            yield "", f"{other['name']} {can}: {other['reason']}"
     gil = "" if known["gil"] else ", free-threaded"
     yield "Python", f"{known['implementation']} {known['python']}{gil}, {known['openssl']}"
     yield "system", f"{known['system']}, {known['kernel']}, {known['machine']}"

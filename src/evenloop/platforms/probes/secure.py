@@ -38,24 +38,19 @@ async def tls(bench: Bench) -> str:
 async def distrust(bench: Bench) -> str:
     """A certificate that nobody vouches for is refused."""
     ours, _ = contexts(bench.folder)
-    loop = bench.loop
-    before = loop.get_exception_handler()
-    loop.set_exception_handler(lambda *_: None)  # the server may say that it was turned down
-    try:
-        async with await loop.create_server(Echo, HOST, 0, ssl=ours) as server:
-            try:
-                await loop.create_connection(
-                    Note,
-                    HOST,
-                    port_of(server),
-                    ssl=ssl.create_default_context(),
-                    server_hostname="localhost",
-                )
-            except ssl.SSLCertVerificationError as error:
-                return f"SSLCertVerificationError: {error.verify_message}"
-            raise Failed("a certificate that nobody vouches for was taken")
-    finally:
-        loop.set_exception_handler(before)
+    bench.loop.set_exception_handler(lambda *_: None)  # the server may say: turned down
+    async with await bench.loop.create_server(Echo, HOST, 0, ssl=ours) as server:
+        try:
+            await bench.loop.create_connection(
+                Note,
+                HOST,
+                port_of(server),
+                ssl=ssl.create_default_context(),
+                server_hostname="localhost",
+            )
+        except ssl.SSLCertVerificationError as error:
+            return f"SSLCertVerificationError: {error.verify_message}"
+    raise Failed("a certificate that nobody vouches for was taken")
 
 
 @probe("start_tls", TLS)
