@@ -1,8 +1,8 @@
 """evenloop: one asyncio event loop that is the same on every operating system.
 
-    import evenloop
+import evenloop
 
-    evenloop.run(main())
+evenloop.run(main())
 """
 
 from __future__ import annotations

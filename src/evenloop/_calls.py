@@ -6,8 +6,9 @@ the uncompiled core uses. Both are the only places that enter a context.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any, Callable
+from typing import Any
 
 __all__ = ["call_args", "call_none", "call_one", "copy_context"]
 

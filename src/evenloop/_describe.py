@@ -9,7 +9,7 @@ import sys
 import traceback
 from typing import Any
 
-__all__ = ["describe_callback", "extract_stack", "DEBUG_STACK_DEPTH"]
+__all__ = ["DEBUG_STACK_DEPTH", "describe_callback", "extract_stack"]
 
 # How many frames of an origin debug mode keeps, as asyncio does.
 DEBUG_STACK_DEPTH = 10

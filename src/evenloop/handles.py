@@ -18,7 +18,8 @@ from __future__ import annotations
 import asyncio
 import asyncio.events
 import threading
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 try:
     import cython
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Handle", "ThreadSafeHandle", "TimerHandle"]
 
 # What asyncio itself calls the handles of call_soon_threadsafe (3.14 and newer).
-_AsyncioThreadSafeHandle = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
+_AsyncioThreadSafeHandle: type = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
 
 
 class Handle:
@@ -59,8 +60,8 @@ class Handle:
         self._repr: str | None = None
         self._source_traceback: Any = None
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return asyncio.Handle
 
     def _remember_source(self) -> None:
@@ -150,8 +151,8 @@ class TimerHandle(Handle):
         self._order = order
         self._scheduled = False
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return asyncio.TimerHandle
 
     def when(self) -> float:
@@ -228,9 +229,9 @@ class ThreadSafeHandle(Handle):
         # Reentrant: the callback may cancel its own handle.
         self._lock = threading.RLock()
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        return _AsyncioThreadSafeHandle  # type: ignore[no-any-return]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return _AsyncioThreadSafeHandle
 
     def cancel(self) -> None:
         """Cancel the callback; waits while it runs."""

@@ -15,7 +15,8 @@ import sys
 import threading
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from evenloop.engines import choose
 from evenloop.engines.selector import SelectorEngine
@@ -43,7 +44,9 @@ _ORIGIN_DEPTH = 10
 _FACTORY_TAKES_NAME = sys.version_info >= (3, 13, 3)
 
 
-class EventLoop(Network, Processes, Signals, Executor, Readers, asyncio.AbstractEventLoop):
+class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's parameters
+    Network, Processes, Signals, Executor, Readers, asyncio.AbstractEventLoop
+):
     """An asyncio event loop that is the same on every operating system."""
 
     def __init__(self, engine: str | Engine | None = None) -> None:
@@ -189,9 +192,7 @@ class EventLoop(Network, Processes, Signals, Executor, Readers, asyncio.Abstract
             return
         agens = list(self._asyncgens)
         self._asyncgens.clear()
-        outcomes = await asyncio.gather(
-            *[agen.aclose() for agen in agens], return_exceptions=True
-        )
+        outcomes = await asyncio.gather(*[agen.aclose() for agen in agens], return_exceptions=True)
         for outcome, agen in zip(outcomes, agens, strict=True):
             if isinstance(outcome, Exception):
                 self.call_exception_handler(
@@ -205,14 +206,9 @@ class EventLoop(Network, Processes, Signals, Executor, Readers, asyncio.Abstract
 
     # ---- futures and tasks -----------------------------------------------------------------
 
-    def create_future(self) -> asyncio.Future[Any]:
-        """Return a new future that belongs to this loop.
-
-        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_future
-        """
-        return asyncio.Future(loop=self)
-
-    def create_task(self, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> asyncio.Task[Any]:
+    def create_task(  # type: ignore[override]  # the keywords are the running Python's
+        self, coro: Coroutine[Any, Any, Any], **kwargs: Any
+    ) -> asyncio.Task[Any]:
         """Run a coroutine as a task, which the task factory makes if one is set.
 
         Takes `name`, `context` and whatever else the running Python's `asyncio.Task` takes
@@ -322,9 +318,7 @@ def _debug_by_default() -> bool:
 
 
 def _stop_when_done(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled() and isinstance(
-        future.exception(), (SystemExit, KeyboardInterrupt)
-    ):
+    if not future.cancelled() and isinstance(future.exception(), (SystemExit, KeyboardInterrupt)):
         # It left run_forever() already.
         return
     future.get_loop().stop()

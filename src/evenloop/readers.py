@@ -6,7 +6,8 @@ it: after what was scheduled before, and not at all if it is removed meanwhile.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from evenloop.engines import engine as _engine
 from evenloop.engines.engine import POLL_READ, POLL_WRITE
@@ -99,12 +100,6 @@ class Readers(Scheduler):
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.remove_writer
         """
         return self._unwatch(POLL_WRITE, fd)
-
-    def _check_free(self, fd: int) -> None:
-        """Raise RuntimeError if a transport uses this descriptor."""
-        owner = self.engine.owner(fd)
-        if owner is not None and not owner.is_closing():
-            raise RuntimeError(f"File descriptor {fd!r} is used by transport {owner!r}")
 
     def _watch(
         self, kind: int, method: str, fd: Any, callback: Callable[..., Any], args: tuple[Any, ...]

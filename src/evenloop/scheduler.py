@@ -22,7 +22,8 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 try:
     import cython
@@ -74,7 +75,7 @@ class Scheduler:
         self._incoming: collections.deque[Handle] = collections.deque()
         self._timers = TimerHeap()
         self._unsent: list[Flushable] = []
-        self._clock = engine.clock
+        self._clock: Callable[[], float] = engine.clock
         self._exception_handler: ExceptionHandler | None = None
         self._order = 0
         self._thread_id: int | None = None
@@ -87,7 +88,7 @@ class Scheduler:
     # ---- asking for calls ------------------------------------------------------------------
 
     def time(self) -> float:
-        """Return the loop's clock: seconds, monotonic, with a resolution of a microsecond or better.
+        """Return the loop's clock: monotonic seconds, to a microsecond or better.
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.time
         """
@@ -214,22 +215,26 @@ class Scheduler:
         """Raise what is wrong with a request for a call."""
         if self._closed:
             raise RuntimeError("Event loop is closed")
-        if asyncio.iscoroutine(callback) or (
-            self._debug and asyncio.iscoroutinefunction(callback)
-        ):
+        if asyncio.iscoroutine(callback) or (self._debug and asyncio.iscoroutinefunction(callback)):
             raise TypeError(
                 f"coroutines cannot be used with {method}(): got {callback!r}; "
                 "use asyncio.create_task() or asyncio.run_coroutine_threadsafe()"
             )
         if not callable(callback):
             raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
-        if self._debug and not any_thread and self._thread_id is not None:
-            if self._thread_id != threading.get_ident():
-                raise RuntimeError(
-                    "Non-thread-safe operation invoked on an event loop other than the current "
-                    f"one: {method}() was called in another thread than the loop's; "
-                    "use call_soon_threadsafe()"
-                )
+        if self._debug and not any_thread and self._thread_id not in (None, threading.get_ident()):
+            raise RuntimeError(
+                "Non-thread-safe operation invoked on an event loop other than the current "
+                f"one: {method}() was called in another thread than the loop's; "
+                "use call_soon_threadsafe()"
+            )
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Return a new future that belongs to this loop.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_future
+        """
+        return asyncio.Future(loop=self)  # type: ignore[arg-type]
 
     # ---- the turn --------------------------------------------------------------------------
 
@@ -391,9 +396,9 @@ class Scheduler:
                 self.default_exception_handler(context)
                 return
             source = context.get("task") or context.get("future") or context.get("handle")
-            where = source.get_context() if hasattr(source, "get_context") else None
+            where = getattr(source, "get_context", None)
             if where is not None:
-                where.run(handler, self, context)
+                where().run(handler, self, context)
             else:
                 handler(self, context)  # type: ignore[arg-type]
         except (SystemExit, KeyboardInterrupt):
@@ -432,6 +437,12 @@ class Scheduler:
     def _check_closed(self) -> None:
         if self._closed:
             raise RuntimeError("Event loop is closed")
+
+    def _check_free(self, fd: int) -> None:
+        """Raise RuntimeError if a transport uses this descriptor."""
+        owner = self.engine.owner(fd)
+        if owner is not None and not owner.is_closing():
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport {owner!r}")
 
     def _close(self) -> None:
         """Release what this room of the loop holds; the others have been before."""

@@ -100,7 +100,7 @@ class Engine:
     #: What the operating system tells: "readiness" or "completion".
     model = "readiness"
     #: The loop's clock: seconds, monotonic.
-    clock = time.monotonic
+    clock = staticmethod(time.monotonic)
 
     def start(self, op: Op) -> bool:
         """Begin a request; True when it is finished already."""

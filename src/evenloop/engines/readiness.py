@@ -117,7 +117,7 @@ class ReadinessEngine(Engine):
         op.result = None
         op.error = None
         kind = op.kind
-        polling = kind == POLL_READ or kind == POLL_WRITE
+        polling = kind in (POLL_READ, POLL_WRITE)
         reading = is_reading(kind)
         slot = self._claim(op)
         head = slot.reader if reading else slot.writer
@@ -235,10 +235,10 @@ class ReadinessEngine(Engine):
         if slot.owner is not None:
             return slot
         if slot.sock is not op.sock or op.sock is None:
-            if slot.sock is not None and slot.sock is not op.sock and op.sock is not None:
-                if slot.sock.fileno() != op.fd:
-                    self._abandon(slot)
-                    slot = self._slot(op.fd)
+            known = slot.sock if op.sock is not None else None
+            if known is not None and known.fileno() != op.fd:
+                self._abandon(slot)
+                slot = self._slot(op.fd)
             slot.sock = op.sock
             if slot.reader is None and slot.writer is None and slot.armed:
                 # Nobody vouches for this watch any more.

@@ -7,12 +7,12 @@ import socket
 from typing import Any
 
 from evenloop.net import sockets
-from evenloop.scheduler import Scheduler
+from evenloop.net.room import Room
 
 __all__ = ["SocketMethods"]
 
 
-class SocketMethods(Scheduler):
+class SocketMethods(Room):
     """Requests on the user's own sockets; every socket must be non-blocking.
 
     In debug mode a blocking socket gets ValueError.

@@ -114,9 +114,7 @@ async def receive_into(loop: Scheduler, sock: socket.socket, buffer: Any) -> Any
     return await _request(loop, op)
 
 
-async def receive_from(
-    loop: Scheduler, sock: socket.socket, size: int, buffer: Any = None
-) -> Any:
+async def receive_from(loop: Scheduler, sock: socket.socket, size: int, buffer: Any = None) -> Any:
     """Receive a datagram and its sender; into `buffer` if there is one."""
     op = SocketOp(RECVFROM, sock)
     op.size = size

@@ -46,8 +46,8 @@ class BaseTransport(Flushable):
         # Not zero once the connection is gone: how many writes came too late.
         self._lost = 0
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return asyncio.BaseTransport
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -80,9 +80,7 @@ class BaseTransport(Flushable):
         """Close at once and tell the protocol why."""
         raise NotImplementedError
 
-    def _fatal_error(
-        self, exc: BaseException, message: str = "Fatal error on transport"
-    ) -> None:
+    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
         """Close after an error; one of the operating system's is everyday and not reported."""
         if isinstance(exc, OSError):
             if self._loop.get_debug():

@@ -18,7 +18,8 @@ import asyncio
 import socket
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, Iterable
+from asyncio.trsock import TransportSocket
+from typing import TYPE_CHECKING, Any
 
 try:
     import cython
@@ -31,6 +32,8 @@ if not cython.compiled:
     from evenloop.transports.base import FlowControl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from evenloop.scheduler import Scheduler
 
 __all__ = ["StreamTransport"]
@@ -109,7 +112,7 @@ class StreamTransport(FlowControl):
         FlowControl.__init__(self, loop, extra)
         self._file = file
         self._fd = file.fileno()
-        self._sock = file if isinstance(file, socket.socket) else None
+        self._sock: Any = file if isinstance(file, socket.socket) else None
         self._engine = loop.engine
         self._engine.adopt(self._fd, self)
         self._reader = Reader(self, self._fd, self._sock)
@@ -135,13 +138,13 @@ class StreamTransport(FlowControl):
             server._attach(self)
         self._loop.schedule(self._begin, (waiter,), self._context)
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return asyncio.Transport
 
     def _describe_socket(self) -> None:
         sock = self._sock
-        self._extra["socket"] = asyncio.trsock.TransportSocket(sock)
+        self._extra["socket"] = TransportSocket(sock)
         try:
             self._extra["sockname"] = sock.getsockname()
         except OSError:
@@ -541,8 +544,7 @@ class StreamTransport(FlowControl):
 
     def __del__(self) -> None:
         if self._file is not None:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)  # noqa: B028
             self._file.close()
             if self._server is not None:
                 self._server._detach(self)
-
