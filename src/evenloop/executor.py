@@ -56,7 +56,7 @@ class Executor(Scheduler):
         work = executor.submit(func, *args)
         if not isinstance(work, concurrent.futures.Future):
             # An executor that is not the standard library's; asyncio says what it may return.
-            return asyncio.wrap_future(work, loop=self)  # type: ignore[arg-type]
+            return asyncio.wrap_future(work, loop=self)
         future = self.create_future()
         link = _Link(self, work, future)
         future.add_done_callback(link.future_done)

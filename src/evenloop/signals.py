@@ -55,9 +55,10 @@ class Signals(Scheduler):
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.add_signal_handler
         """
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        given: Any = callback
+        if asyncio.iscoroutine(given) or asyncio.iscoroutinefunction(given):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
-        if not callable(callback):
+        if not callable(given):
             raise TypeError(f"a callable is expected by add_signal_handler(), got {callback!r}")
         _check_signal(sig)
         self._check_closed()

@@ -123,7 +123,7 @@ class ProcessTransport(asyncio.SubprocessTransport):
                 connect = loop.connect_read_pipe if fd else loop.connect_write_pipe
                 factory = functools.partial(PipeProtocol, self, fd)
                 _, protocol = await connect(factory, files[fd])
-                self._pipes[fd] = protocol  # type: ignore[assignment]
+                self._pipes[fd] = protocol
             connected = loop.create_future()
             loop.call_soon(self._begin, connected)
             await connected
