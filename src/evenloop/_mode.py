@@ -38,6 +38,7 @@ EVERYWHERE = [
     "evenloop.scheduler",
     "evenloop.engines.engine",
     "evenloop.engines.readiness",
+    "evenloop.engines.selector",
     "evenloop.transports.base",
     "evenloop.transports.stream",
     "evenloop.transports.datagram",

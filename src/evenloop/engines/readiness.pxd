@@ -29,6 +29,7 @@ cdef class ReadinessEngine(Engine):
     cdef public Py_ssize_t events
     cdef public Py_ssize_t changes
     cdef public Py_ssize_t wakes
+    cdef public Py_ssize_t idle
 
     cdef Slot _slot(self, int fd)
     cdef Slot _claim(self, Op op)

@@ -99,6 +99,8 @@ class ReadinessEngine(Engine):
         self.events = 0
         self.changes = 0
         self.wakes = 0
+        # Events in a row that turned out to be for nobody.
+        self.idle = 0
 
     # ---- what a leaf adds ------------------------------------------------------------------
 
@@ -301,7 +303,9 @@ class ReadinessEngine(Engine):
     def _advance(self, slot: Slot, op: Op, reading: bool) -> bool:
         if op.multishot:
             burst = BURST if op.kind == ACCEPT or op.kind == RECVFROM else 1
+            self.idle += 1
             while burst > 0 and op.active and self.attempt(op):
+                self.idle = 0
                 op.complete()
                 burst -= 1
             if op.kind == POLL_READ or op.kind == POLL_WRITE:
@@ -311,7 +315,9 @@ class ReadinessEngine(Engine):
                     self._advance(slot, following, reading)
             return True
         if not self.attempt(op):
+            self.idle += 1
             return True
+        self.idle = 0
         # One-shot: leave the queue before complete(), which may start the op again.
         op.active = False
         if reading:

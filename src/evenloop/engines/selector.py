@@ -3,6 +3,11 @@
 It runs wherever Python does and honours the selector that it is given, so it is the engine of
 the uncompiled core and of `SelectorEventLoop(selectors.PollSelector())`. It wakes through a
 pair of connected sockets, the one thing that every selector can watch.
+
+A selector knows descriptors only by number. Where its kernel half watches files (epoll), the
+watch of a file that is open elsewhere outlives its descriptor, and its events come under a
+number that is another file's by now. They show as events that are for nobody, again and again;
+the cure is a new selector.
 """
 
 from __future__ import annotations
@@ -11,16 +16,24 @@ import selectors
 import socket
 from typing import Any, cast
 
-from evenloop.engines import readiness
-from evenloop.engines.readiness import READABLE, WRITABLE, Slot
+try:
+    import cython
+except ImportError:
+    from evenloop import _cython as cython
+
+if not cython.compiled:
+    from evenloop.engines.readiness import READABLE, WRITABLE, ReadinessEngine, Slot
 
 __all__ = ["SelectorEngine"]
 
 # selectors.EVENT_READ and EVENT_WRITE are 1 and 2, as READABLE and WRITABLE are.
 assert (selectors.EVENT_READ, selectors.EVENT_WRITE) == (READABLE, WRITABLE)
 
+# So many events in a row for nobody are not chance (a rival process took the data).
+_IDLE_EVENTS = 64
 
-class SelectorEngine(readiness.ReadinessEngine):
+
+class SelectorEngine(ReadinessEngine):
     """Readiness through a `selectors` object."""
 
     name = "selector"
@@ -28,15 +41,9 @@ class SelectorEngine(readiness.ReadinessEngine):
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         """Take the selector to wait with; by default the best that this system has."""
         super().__init__()
-        self._given = selector is not None
         self.selector = selectors.DefaultSelector() if selector is None else selector
         self._registered: set[int] = set()
-        self._open_waker()
-
-    def _open_waker(self) -> None:
-        self._receiver, self._sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self._sender.setblocking(False)
+        self._receiver, self._sender = _waker()
         self.selector.register(self._receiver, READABLE, None)
 
     def update(self, slot: Slot, wanted: int) -> None:
@@ -77,6 +84,8 @@ class SelectorEngine(readiness.ReadinessEngine):
             elif self._slots[slot.fd] is slot:
                 self.events += 1
                 self.dispatch(slot, ready)
+        if self.idle > _IDLE_EVENTS:
+            self._renew()
 
     def wake(self) -> None:
         """Make `wait()` return; from any thread, or a signal handler."""
@@ -103,20 +112,24 @@ class SelectorEngine(readiness.ReadinessEngine):
 
     def after_fork(self) -> None:
         """Wait with a selector of our own from now on, not with the parent's."""
-        slots = [slot for slot in self._slots if slot is not None and slot.armed]
-        old = self.selector
         self._receiver.close()
         self._sender.close()
-        try:
-            self.selector = cast(Any, type(old))()
-        finally:
-            # Closing the descriptor of an inherited epoll or kqueue leaves the parent's alone.
-            old.close()
+        self._receiver, self._sender = _waker()
+        # Closing the descriptor of an inherited epoll or kqueue leaves the parent's alone.
+        self._renew()
+
+    def _renew(self) -> None:
+        """Take a new selector of the same kind, with the watches that are wanted."""
+        self.idle = 0
+        old = self.selector
+        self.selector = cast(Any, type(old))()
+        old.close()
         self._registered.clear()
-        self._open_waker()
-        for slot in slots:
-            slot.armed = 0
-            self._mark(slot)
+        self.selector.register(self._receiver, READABLE, None)
+        for slot in self._slots:
+            if slot is not None and slot.armed:
+                slot.armed = 0
+                self._mark(slot)
 
     def close(self) -> None:
         """Close the selector and the waker."""
@@ -125,3 +138,11 @@ class SelectorEngine(readiness.ReadinessEngine):
         self.selector.close()
         self._receiver.close()
         self._sender.close()
+
+
+def _waker() -> tuple[socket.socket, socket.socket]:
+    """Return a receiving and a sending socket that never block."""
+    receiver, sender = socket.socketpair()
+    receiver.setblocking(False)
+    sender.setblocking(False)
+    return receiver, sender
