@@ -297,8 +297,10 @@ class ProcessTransport(asyncio.SubprocessTransport):
             return
         if self._loop.get_debug():
             logger.warning("Close running child process: kill %r", self)
+        assert self._proc is not None
         try:
-            self._child.send_signal(_KILL)
+            # Looks first whether it has ended; the status that it then finds is not lost.
+            self._proc.kill()
         except (ProcessLookupError, PermissionError):
             # It has ended this moment, or runs as somebody else.
             return
