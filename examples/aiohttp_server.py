@@ -1,7 +1,13 @@
 """A web server on aiohttp: text, JSON, a stream and a form.
 
-evenloop run examples/aiohttp_server.py 8080
-curl http://127.0.0.1:8080/hello/world
+Try it:
+
+    evenloop run examples/aiohttp_server.py 8080
+    curl http://127.0.0.1:8080/hello/world
+
+The same under gunicorn, in two processes (start it in this folder):
+
+    evenloop run -m gunicorn -k aiohttp.GunicornWebWorker -w 2 "aiohttp_server:app()"
 """
 
 import asyncio
@@ -31,6 +37,11 @@ async def count(request: web.Request) -> web.Response:
             yield f"{number}\n".encode()
 
     return web.Response(body=numbers())
+
+
+@routes.get("/loop")
+async def loop(request: web.Request) -> web.Response:
+    return web.Response(text=type(asyncio.get_running_loop()).__module__)
 
 
 @routes.post("/size")

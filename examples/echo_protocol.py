@@ -1,7 +1,9 @@
 """An echo server and its client, as plain protocols: asyncio's fastest way to write a server.
 
-evenloop run examples/echo_protocol.py serve 8888
-evenloop run examples/echo_protocol.py send 8888 hello
+Try it:
+
+    evenloop run examples/echo_protocol.py serve 8888
+    evenloop run examples/echo_protocol.py send 8888 hello
 """
 
 import asyncio

@@ -1,6 +1,8 @@
 """An echo server and a client that talks to it a thousand times, with streams.
 
-evenloop run examples/echo_streams.py
+Try it:
+
+    evenloop run examples/echo_streams.py
 """
 
 import asyncio

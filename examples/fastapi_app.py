@@ -4,6 +4,7 @@ uvicorn can be told to make its loop with evenloop, or run on it as it is:
 
     uvicorn --app-dir examples --loop evenloop:new_event_loop fastapi_app:app
     evenloop run -m uvicorn --app-dir examples fastapi_app:app
+    evenloop run -m uvicorn --app-dir examples --workers 2 fastapi_app:app
     curl http://127.0.0.1:8000/items/7
 """
 
@@ -38,6 +39,11 @@ async def read_item(number: int) -> dict[str, int]:
 @app.post("/items")
 async def create_item(item: Item) -> Item:
     return item
+
+
+@app.get("/loop")
+async def loop() -> str:
+    return type(asyncio.get_running_loop()).__module__
 
 
 @app.get("/threads")

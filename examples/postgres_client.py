@@ -1,6 +1,8 @@
 """A pool of PostgreSQL connections, with asyncpg: queries, transactions, COPY and LISTEN.
 
-evenloop run examples/postgres_client.py postgresql://user@127.0.0.1/database
+Try it:
+
+    evenloop run examples/postgres_client.py postgresql://user@127.0.0.1/database
 """
 
 import asyncio

@@ -1,6 +1,8 @@
 """Many tasks, one redis: counters, a pipeline, publish and subscribe.
 
-evenloop run examples/redis_client.py redis://127.0.0.1:6379
+Try it:
+
+    evenloop run examples/redis_client.py redis://127.0.0.1:6379
 """
 
 import asyncio

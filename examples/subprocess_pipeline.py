@@ -1,6 +1,8 @@
 """A pipeline of processes, as a shell makes it: numbers | the even ones | their sum.
 
-evenloop run examples/subprocess_pipeline.py 100000
+Try it:
+
+    evenloop run examples/subprocess_pipeline.py 100000
 """
 
 import asyncio

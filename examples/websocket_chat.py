@@ -1,7 +1,9 @@
 """A chat over websockets: whatever one says, all others hear.
 
-evenloop run examples/websocket_chat.py serve 8765
-evenloop run examples/websocket_chat.py join 8765 Ann      # one in each terminal
+Try it:
+
+    evenloop run examples/websocket_chat.py serve 8765
+    evenloop run examples/websocket_chat.py join 8765 Ann      # one in each terminal
 """
 
 import asyncio

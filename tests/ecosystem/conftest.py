@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,6 +79,13 @@ def need(program: str, *places: str) -> str:
 def leave_out(name: str) -> None:
     if name in os.environ.get("EVENLOOP_TEST_WITHOUT", "").split(","):
         pytest.skip(f"EVENLOOP_TEST_WITHOUT names {name}")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 class Program:
@@ -172,18 +180,19 @@ Runner = Callable[..., Program]
 
 @pytest.fixture
 def run(mode: str, tmp_path: Path) -> Iterator[Runner]:
-    """Start a program with `evenloop run`; its path may be the name of an example."""
+    """Start a program with `evenloop run`, or plainly; its path may be the name of an example."""
     started: list[Program] = []
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default"}
     environment.pop("EVENLOOP_PURE", None)
     if mode == "pure":
         environment["EVENLOOP_PURE"] = "1"
 
-    def start(*words: object, options: tuple[str, ...] = ()) -> Program:
+    def start(*words: object, plain: bool = False) -> Program:
         arguments = [str(word) for word in words]
         if (EXAMPLES / arguments[0]).is_file():
             arguments[0] = str(EXAMPLES / arguments[0])
-        command = [sys.executable, "-m", "evenloop", "run", *options, *arguments]
+        ours = [] if plain else ["-m", "evenloop", "run"]
+        command = [sys.executable, *ours, *arguments]
         started.append(Program(command, environment, tmp_path))
         return started[-1]
 

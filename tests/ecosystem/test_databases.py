@@ -15,14 +15,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Runner, leave_out, need
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+from .conftest import Runner, free_port, leave_out, need
 
 
 def wait_for(port: int, server: subprocess.Popen[bytes], seconds: float = 20) -> None:

@@ -10,9 +10,7 @@ import subprocess
 import urllib.request
 from typing import NamedTuple
 
-import pytest
-
-from .conftest import EXAMPLES, Program, Runner, leave_out, need
+from .conftest import EXAMPLES, Program, Runner, free_port, leave_out, need
 
 #: Requests per test and mode. Pure mode is there to work, not to be fast.
 REQUESTS = {"compiled": 100_000, "pure": 20_000}
@@ -79,17 +77,16 @@ def test_aiohttp(run: Runner, mode: str) -> None:
     assert "Traceback" not in server.output
 
 
-@pytest.fixture
-def uvicorn(run: Runner) -> Program:
+def uvicorn(run: Runner, *options: object, plain: bool = False) -> Program:
     leave_out("uvicorn")
-    return run(
-        *("-m", "uvicorn", "--app-dir", EXAMPLES, "--port", 0, "--no-access-log"), "fastapi_app:app"
-    )
+    words = ("-m", "uvicorn", "--app-dir", EXAMPLES, "--no-access-log", *options)
+    return run(*words, "fastapi_app:app", plain=plain)
 
 
-def test_fastapi_under_uvicorn(uvicorn: Program, mode: str) -> None:
-    uvicorn.line_with("the loop is evenloop.")
-    port = uvicorn.port("running on http://127.0.0.1:")
+def test_fastapi_under_uvicorn(run: Runner, mode: str) -> None:
+    server = uvicorn(run, "--port", 0)
+    server.line_with("the loop is evenloop.")
+    port = server.port("running on http://127.0.0.1:")
     url = f"http://127.0.0.1:{port}"
     assert json.loads(get(f"{url}/items/7")) == {"item": 7}
     item = {"name": "loop", "price": 1.5}
@@ -97,5 +94,38 @@ def test_fastapi_under_uvicorn(uvicorn: Program, mode: str) -> None:
     assert json.loads(get(f"{url}/threads")) == {"answer": "from a thread"}
     load = wrk(f"{url}/items/7", REQUESTS[mode])
     assert load.requests >= REQUESTS[mode]
-    assert uvicorn.interrupt() in (0, -signal.SIGINT)
-    assert "shut down" in uvicorn.lines
+    assert server.interrupt() in (0, -signal.SIGINT)
+    assert "shut down" in server.lines
+
+
+def test_uvicorn_told_to_use_evenloop(run: Runner) -> None:
+    server = uvicorn(run, "--port", 0, "--loop", "evenloop:new_event_loop", plain=True)
+    server.line_with("the loop is evenloop.")
+    port = server.port("running on http://127.0.0.1:")
+    assert json.loads(get(f"http://127.0.0.1:{port}/items/7")) == {"item": 7}
+    assert server.interrupt() in (0, -signal.SIGINT)
+
+
+def test_uvicorn_with_workers(run: Runner) -> None:
+    """The workers are processes started afresh by multiprocessing: they follow."""
+    port = free_port()
+    server = uvicorn(run, "--port", port, "--workers", 2)
+    for _ in range(2):
+        server.line_with("the loop is evenloop.")
+    assert json.loads(get(f"http://127.0.0.1:{port}/loop")) == "evenloop.loop"
+    assert server.interrupt() in (0, -signal.SIGINT)
+
+
+def test_aiohttp_under_gunicorn(run: Runner) -> None:
+    leave_out("gunicorn")
+    leave_out("aiohttp")
+    server = run(
+        *("-m", "gunicorn", "--chdir", EXAMPLES, "--bind", "127.0.0.1:0", "--workers", "2"),
+        *("--worker-class", "aiohttp.GunicornWebWorker", "--no-control-socket"),
+        "aiohttp_server:app()",
+    )
+    line = server.line_with("Listening at: http://127.0.0.1:")
+    url = re.search(r"http://[\d.:]+", line)
+    assert url
+    assert get(f"{url[0]}/loop") == b"evenloop.loop"
+    assert server.interrupt() == 0

@@ -68,8 +68,9 @@ def from_file(path: str) -> Program:
         CommandError: It cannot be opened.
     """
     if os.path.isdir(path) or _is_archive(path):
-        _lead_path(path)
-        spec = PathFinder.find_spec("__main__", [path])
+        place = os.path.abspath(path)
+        _lead_path(place)
+        spec = PathFinder.find_spec("__main__", [place])
         if spec is None:
             raise CommandError(f"can't find a __main__ module in {path!r}")
         return _from_spec(spec, path)
@@ -104,9 +105,11 @@ def from_module(name: str) -> Program:
     _lead_path(os.getcwd())
     if not name or name.startswith("."):
         raise CommandError(f"{name!r} is no module name: relative names are not supported")
+    if name.endswith(".py") and os.path.exists(name):  # before a package "app" is imported for it
+        raise CommandError(f"{name!r} is a file: leave out -m, evenloop run {name}")
     spec = _find(name)
     if spec is None:
-        raise CommandError(f"no module named {name!r}" + _meant_as_file(name))
+        raise CommandError(f"no module named {name!r}")
     if spec.submodule_search_locations is not None:
         spec = _find(f"{name}.__main__")
         if spec is None:
@@ -129,11 +132,6 @@ def _find(name: str) -> ModuleSpec | None:
         return None  # it is imported already, and has no spec
 
 
-def _meant_as_file(name: str) -> str:
-    """A hint for `-m app.py`."""
-    return f"; for the file, leave out -m: evenloop run {name}" if os.path.exists(name) else ""
-
-
 def _from_spec(spec: ModuleSpec, name: str) -> Program:
     get_code = getattr(spec.loader, "get_code", None)
     code = None if get_code is None else get_code(spec.name)
@@ -149,8 +147,11 @@ def _from_spec(spec: ModuleSpec, name: str) -> Program:
 
 
 def _main_module() -> ModuleType:
+    """A new `__main__`, with what the interpreter has put into its own."""
     module = ModuleType("__main__")
     module.__dict__["__builtins__"] = builtins
+    if sys.version_info < (3, 14):
+        module.__dict__["__annotations__"] = {}
     return module
 
 
