@@ -28,12 +28,10 @@ try:
 except ImportError:
     from evenloop import _cython as cython
 
-from evenloop.engines import engine as _engine
-from evenloop.transports import base as _base
-
 if not cython.compiled:
     from evenloop._calls import call_args, call_one
-    from evenloop.engines.engine import RECVFROM, SENDTO
+    from evenloop.engines.engine import RECVFROM, SENDTO, Op
+    from evenloop.transports.base import FlowControl
 
 if TYPE_CHECKING:
     from evenloop.scheduler import Scheduler
@@ -47,11 +45,11 @@ _LARGEST = 256 * 1024
 _HEADER = 8
 
 
-class Receiver(_engine.Op):
+class Receiver(Op):
     """The receiving half."""
 
     def __init__(self, transport: DatagramTransport, fd: int, sock: Any) -> None:
-        _engine.Op.__init__(self, RECVFROM, fd, sock)
+        Op.__init__(self, RECVFROM, fd, sock)
         self.transport = transport
         self.multishot = True
 
@@ -60,11 +58,11 @@ class Receiver(_engine.Op):
         self.transport._received()
 
 
-class Sender(_engine.Op):
+class Sender(Op):
     """The sending half."""
 
     def __init__(self, transport: DatagramTransport, fd: int, sock: Any) -> None:
-        _engine.Op.__init__(self, SENDTO, fd, sock)
+        Op.__init__(self, SENDTO, fd, sock)
         self.transport = transport
 
     def complete(self) -> None:
@@ -72,7 +70,7 @@ class Sender(_engine.Op):
         self.transport._sent()
 
 
-class DatagramTransport(_base.FlowControl):
+class DatagramTransport(FlowControl):
     """An `asyncio.DatagramTransport` over one socket."""
 
     def __init__(
@@ -90,7 +88,7 @@ class DatagramTransport(_base.FlowControl):
         `address` is the only one that can be sent to, if given. `protocol.connection_made()` is
         called at the next turn; then receiving starts and `waiter` gets None as its result.
         """
-        _base.FlowControl.__init__(self, loop, extra)
+        FlowControl.__init__(self, loop, extra)
         self._sock = sock
         self._fd = sock.fileno()
         self._address = address
@@ -107,7 +105,7 @@ class DatagramTransport(_base.FlowControl):
         self._describe_socket()
         self._connected = self._extra["peername"] is not None
         self._bind(protocol)
-        loop.schedule(self._begin, (waiter,), self._context)
+        self._loop.schedule(self._begin, (waiter,), self._context)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
