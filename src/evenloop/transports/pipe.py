@@ -225,8 +225,8 @@ def _describe(transport: ReadPipeTransport | WritePipeTransport) -> list[str]:
     info = [type(transport).__name__]
     if transport._file is None:
         info.append("closed")
-    elif transport._closing:
-        info.append("closing")
+    else:
+        info.append("closing" if transport._closing else "open")
     info.append(f"fd={transport._fd}")
     return info
 

@@ -298,8 +298,10 @@ class ProcessTransport(asyncio.SubprocessTransport):
         if self._loop.get_debug():
             logger.warning("Close running child process: kill %r", self)
         assert self._proc is not None
+        if self._proc.poll() is not None:
+            # It has ended and we were not told yet; the status is not lost.
+            return
         try:
-            # Looks first whether it has ended; the status that it then finds is not lost.
             self._proc.kill()
         except (ProcessLookupError, PermissionError):
             # It has ended this moment, or runs as somebody else.
