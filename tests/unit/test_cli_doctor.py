@@ -41,7 +41,6 @@ def test_probe(one: Probe) -> None:
     assert "\n" not in outcome.saw
 
 
-@pytest.mark.leaks_allowed
 def test_the_rivals_faults_are_found() -> None:
     """A probe that cannot fail proves nothing: stock asyncio drops empty datagrams on 3.11."""
     if sys.version_info >= (3, 12):

@@ -179,23 +179,20 @@ async def debug(bench: Bench) -> str:
     raise Failed("a call from the wrong thread was not refused")
 
 
-class _Caught(logging.Handler):
+class _Caught:
     """Takes asyncio's log records, so that they do not end on the screen."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.lines: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, and let nobody else have it."""
         self.lines.append(record.getMessage())
+        return False
 
     def __enter__(self) -> _Caught:
-        logger = logging.getLogger("asyncio")
-        self._propagate, logger.propagate = logger.propagate, False
-        logger.addHandler(self)
+        logging.getLogger("asyncio").addFilter(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logger = logging.getLogger("asyncio")
-        logger.removeHandler(self)
-        logger.propagate = self._propagate
+        logging.getLogger("asyncio").removeFilter(self)

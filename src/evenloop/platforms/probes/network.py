@@ -288,15 +288,17 @@ async def datagrams(bench: Bench) -> str:
     )
     sent = [b"one", b"", b"three" * 200]
     got = []
-    for data in sent:
-        client.sendto(data)
-        try:
-            got.append(await asyncio.wait_for(protocol.got.get(), 1))
-        except TimeoutError:
-            raise Failed(f"a datagram of {len(data)} bytes did not come back") from None
-    client.close()
-    server.close()
-    await asyncio.sleep(0)
+    try:
+        for data in sent:
+            client.sendto(data)
+            try:
+                got.append(await asyncio.wait_for(protocol.got.get(), 1))
+            except TimeoutError:
+                raise Failed(f"a datagram of {len(data)} bytes did not come back") from None
+    finally:
+        client.close()
+        server.close()
+        await asyncio.sleep(0)
     expect("the datagrams", got, sent)
     return f"{len(got)} datagrams echoed, of {', '.join(str(len(data)) for data in got)} bytes"
 
