@@ -21,7 +21,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 import unittest
 from collections.abc import Iterator
 from types import TracebackType
@@ -89,16 +88,19 @@ class Reporter(unittest.TestResult):
             self._outcome = outcome
         self._detail = f"{self._detail}\n{detail}".strip()
 
+    def _text(self, test: Any, err: ExcInfo) -> str:
+        """The traceback without the frames of unittest itself."""
+        return str(super()._exc_info_to_string(err, test))  # type: ignore[misc]
+
     def addError(self, test: Any, err: ExcInfo) -> None:  # noqa: N802
-        self._note(test, "failed", "".join(traceback.format_exception(*err)))
+        self._note(test, "failed", self._text(test, err))
 
     def addFailure(self, test: Any, err: ExcInfo) -> None:  # noqa: N802
-        self._note(test, "failed", "".join(traceback.format_exception(*err)))
+        self._note(test, "failed", self._text(test, err))
 
     def addSubTest(self, test: Any, subtest: Any, err: ExcInfo | None) -> None:  # noqa: N802
         if err is not None:
-            detail = "".join(traceback.format_exception(*err))
-            self._note(test, "failed", f"{subtest}\n{detail}")
+            self._note(test, "failed", f"{subtest}\n{self._text(test, err)}")
 
     def addSkip(self, test: Any, reason: str) -> None:  # noqa: N802
         self._note(test, "skipped", reason)
