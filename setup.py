@@ -17,6 +17,7 @@ import os
 import runpy
 import shlex
 import sys
+import textwrap
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -157,8 +158,8 @@ class BuildAllOrNone(build_ext):
             for folder in (package, Path(self.build_lib)):
                 (folder / filename).unlink(missing_ok=True)
         self.extensions = []
-        kind = type(error).__name__
-        reason = " ".join(f"compiling failed when it was installed ({kind}: {error})".split())
+        what = textwrap.shorten(f"{type(error).__name__}: {error}", 120, placeholder=" ...")
+        reason = f"compiling failed when it was installed ({what})"
         note_why_pure(package, reason)
         print(
             f"evenloop: NOT compiled; the Python sources are installed and work. {reason}\n"
