@@ -5,7 +5,7 @@ redis-server and PostgreSQL. They run on request: `python -m pytest -m ecosystem
 path of this folder. Then a missing program is a failure, unless EVENLOOP_TEST_WITHOUT names it
 (`EVENLOOP_TEST_WITHOUT=postgres,redis-server`): what is not tested is decided by somebody.
 
-Every test runs the program compiled and pure, unless EVENLOOP_PURE fixes the mode.
+Every test runs the program compiled and pure, or pure alone where evenloop is not compiled.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 
 import pytest
+
+from evenloop import _mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HERE = Path(__file__).parent
@@ -50,11 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def modes() -> list[str]:
-    if os.environ.get("EVENLOOP_PURE"):
-        return ["pure"]
-    package = HERE.parents[1] / "src" / "evenloop"
-    compiled = any((package / f"handles{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
-    return ["compiled", "pure"] if compiled else ["pure"]
+    return ["pure"] if _mode.mode().name == "pure" else ["compiled", "pure"]
 
 
 @pytest.fixture(params=modes())
