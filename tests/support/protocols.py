@@ -29,8 +29,10 @@ class _Remembering:
         self.connected.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        assert "lost" not in self.events, "connection_lost twice"
         self.events.append("lost")
-        self.closed.set_result(exc)
+        if not self.closed.done():  # a test that was cancelled waits no more
+            self.closed.set_result(exc)
 
     def pause_writing(self) -> None:
         self.events.append("pause")
@@ -130,8 +132,10 @@ class DatagramRecorder(asyncio.DatagramProtocol):
         self.events.append("resume")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        assert "lost" not in self.events, "connection_lost twice"
         self.events.append("lost")
-        self.closed.set_result(exc)
+        if not self.closed.done():  # a test that was cancelled waits no more
+            self.closed.set_result(exc)
 
     async def received(self, count: int) -> list[tuple[bytes, Any]]:
         await until(lambda: len(self.datagrams) >= count)
@@ -172,12 +176,14 @@ async def connected_pair(
     try:
         yield client_protocol, server_protocol
     finally:
-        transport.abort()
+        if not transport.is_closing():
+            transport.abort()
         for protocol in (client_protocol, server_protocol):
-            end = getattr(protocol, "transport", None)
-            if end is not None:
-                end.abort()
             closed = getattr(protocol, "closed", None)
-            if closed is not None and getattr(protocol, "connected", closed) is not None:
+            if closed is None or not closed.done():
+                end = getattr(protocol, "transport", None)
+                if end is not None:
+                    end.abort()
+            if closed is not None:
                 await closed
         await listener.wait_closed()
