@@ -1,7 +1,6 @@
 """Readers and writers: callbacks for descriptors that are ready, the user's own.
 
-A watch is a multishot poll. Its callback runs as a handle of the ready queue, as asyncio does
-it: after what was scheduled before, and not at all if it is removed meanwhile.
+A watch is a multishot poll, and its callback a handle that runs whenever the poll completes.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class _Watch(_engine.Op):
         self.handle = handle
 
     def complete(self) -> None:
-        """Put the callback into the ready queue."""
+        """Run the callback."""
         handle = self.handle
         if self.error is not None:
             # The descriptor can no longer be watched (it was closed): say so once, then stop.
@@ -60,7 +59,7 @@ class _Watch(_engine.Op):
                 }
             )
         elif not handle.cancelled():
-            self.loop._run_soon(handle)
+            self.loop._run_now(handle)
 
 
 class Readers(Scheduler):

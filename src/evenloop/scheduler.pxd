@@ -18,6 +18,7 @@ cdef class Scheduler:
     cdef public double slow_callback_duration
     cdef list _ready
     cdef list _spare
+    cdef list _due
     cdef object _incoming
     cdef TimerHeap _timers
     cdef list _unsent
@@ -33,7 +34,6 @@ cdef class Scheduler:
 
     cpdef double time(self)
     cdef Handle schedule(self, object callback, tuple args, object context)
-    cpdef object _run_soon(self, Handle handle)
     cdef object flush_later(self, Flushable item)
     cpdef object _timer_cancelled(self, TimerHandle handle)
     cdef double _patience(self)
@@ -41,8 +41,11 @@ cdef class Scheduler:
     cdef object _take_incoming(self)
     @cython.locals(item=Flushable, index=Py_ssize_t)
     cdef object _flush(self)
-    @cython.locals(ready=list, count=Py_ssize_t)
+    @cython.locals(arrived=bint)
     cpdef object run_turn(self)
-    @cython.locals(batch=list, index=Py_ssize_t, count=Py_ssize_t, handle=Handle)
+    @cython.locals(batch=list)
     cdef object _run_ready(self)
+    @cython.locals(index=Py_ssize_t, count=Py_ssize_t, handle=Handle)
+    cdef object _run_all(self, list batch)
+    cpdef object _run_now(self, Handle handle)
     cdef object _run_timed(self, Handle handle)

@@ -5,11 +5,13 @@ engine. `EventLoop` is a scheduler with everything else on top; transports know 
 
 One turn, in order:
 
-1. The engine waits (not at all when something is ready) and dispatches what has completed.
-   Protocols are called from here directly, without a handle.
-2. Calls from other threads and due timers join the ready queue.
-3. What is in the ready queue at that moment runs, in order. What it schedules runs next turn.
-4. Transports that were written to more than once send what they gathered, in one call.
+1. The engine waits for news; not at all when something is ready.
+2. Calls from other threads join the ready queue. What is in it runs; what that schedules runs
+   next turn.
+3. The engine delivers its news. Protocols and readers are called from here directly, without a
+   pass through a queue: in the order that asyncio has, at a fraction of its cost.
+4. Timers that were due when the turn began run.
+5. Transports that were written to more than once send what they gathered, in one call.
 """
 
 from __future__ import annotations
@@ -72,6 +74,7 @@ class Scheduler:
         self.slow_callback_duration = 0.1
         self._ready: list[Any] = []
         self._spare: list[Any] = []
+        self._due: list[Any] = []
         self._incoming: collections.deque[Handle] = collections.deque()
         self._timers = TimerHeap()
         self._unsent: list[Flushable] = []
@@ -106,6 +109,9 @@ class Scheduler:
         """
         if self._closed or self._debug or not callable(callback):
             self._check_call("call_soon", callback)
+        if self._woken:
+            # What other threads asked for before has its turn before.
+            self._take_incoming()
         handle = Handle(callback, args, self, context)
         if self._debug:
             handle._remember_source()
@@ -119,10 +125,6 @@ class Scheduler:
         handle = Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
-
-    def _run_soon(self, handle: Handle) -> None:
-        """Put a handle that was made before into the ready queue."""
-        self._ready.append(handle)
 
     def call_soon_threadsafe(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -253,7 +255,7 @@ class Scheduler:
 
     def _patience(self) -> float:
         """Return how long the engine may wait, in seconds; negative for ever."""
-        if self._ready or self._stopping or self._incoming:
+        if self._ready or self._stopping or self._incoming or self._due:
             return 0.0
         when = self._timers.deadline()
         if when < 0.0:
@@ -269,32 +271,48 @@ class Scheduler:
             count -= 1
 
     def run_turn(self) -> None:
-        """Make one turn: wait, dispatch, run what is ready."""
+        """Make one turn; see the head of this module."""
         self.turn += 1
+        arrived = False
         if self._credit <= 0 or not self._ready or self._stopping:
-            self.engine.wait(self._patience())
+            arrived = self.engine.wait(self._patience())
             self._credit = CALLBACKS_BETWEEN_POLLS
-            if self._unsent:
-                self._flush()
         if self._woken or self._incoming:
             self._take_incoming()
         if self._timers._heap:
-            self._timers.collect(self._clock(), self._ready)
+            self._timers.collect(self._clock(), self._due)
         if self._ready:
             self._run_ready()
-            if self._unsent:
-                self._flush()
+        if arrived:
+            self.engine.deliver()
+        if self._due:
+            self._run_all(self._due)
+        if self._unsent:
+            self._flush()
 
     def _credit_spent(self) -> None:
         """Have the next turn ask the engine, whatever is ready."""
         self._credit = 0
 
     def _run_ready(self) -> None:
+        """Run what is in the ready queue now; what it schedules waits in the other list."""
         batch = self._ready
         self._ready = self._spare
-        count = len(batch)
-        self._credit -= count
+        self._spare = batch
+        self._credit -= len(batch)
+        try:
+            self._run_all(batch)
+        except BaseException:
+            # The rest has its turn if the loop goes on.
+            batch.extend(self._ready)
+            self._ready.clear()
+            self._ready, self._spare = batch, self._ready
+            raise
+
+    def _run_all(self, batch: list[Any]) -> None:
+        """Run a list of handles and empty it; SystemExit and KeyboardInterrupt leave the rest."""
         index = 0
+        count = len(batch)
         try:
             while index < count:
                 handle = batch[index]
@@ -306,13 +324,15 @@ class Scheduler:
                         self._run_timed(handle)
                     else:
                         handle.run()
-        except BaseException:
-            # SystemExit or KeyboardInterrupt: the rest has its turn if the loop goes on.
-            self._ready[:0] = batch[index:]
-            self._spare = []
-            raise
-        batch.clear()
-        self._spare = batch
+        finally:
+            del batch[:index]
+
+    def _run_now(self, handle: Handle) -> None:
+        """Run a handle that is not in the ready queue: a reader's or a writer's."""
+        if self._debug:
+            self._run_timed(handle)
+        else:
+            handle.run()
 
     def _run_timed(self, handle: Handle) -> None:
         """Run a handle in debug mode: tell if it takes long."""
@@ -448,6 +468,7 @@ class Scheduler:
         """Release what this room of the loop holds; the others have been before."""
         self._closed = True
         self._ready.clear()
+        self._due.clear()
         self._incoming.clear()
         self._timers.clear()
         self._unsent.clear()

@@ -20,6 +20,12 @@ from evenloop.engines import engine as kinds
 from evenloop.engines.selector import SelectorEngine
 
 
+def turn(engine: Engine, timeout: float) -> None:
+    """Wait and deliver, as a loop's turn does."""
+    if engine.wait(timeout):
+        engine.deliver()
+
+
 def _makers() -> list[Any]:
     makers: list[Any] = [
         pytest.param(lambda name=choice.name: choose(name), id=choice.name)
@@ -84,12 +90,12 @@ def test_a_one_shot_completes_exactly_once(engine: Engine, pair: Any) -> None:
     assert not engine.start(op)
     assert op.active
     right.send(b"one")
-    engine.wait(1)
+    turn(engine, 1)
     assert op.outcomes == [b"one"]
     assert not op.active
     right.send(b"two")
-    engine.wait(0)
-    engine.wait(0)
+    turn(engine, 0)
+    turn(engine, 0)
     assert op.outcomes == [b"one"]
 
 
@@ -100,18 +106,18 @@ def test_a_multishot_completes_for_every_event_until_cancelled(engine: Engine, p
     assert not engine.start(op)
     for number in (b"1", b"2", b"3"):
         right.send(number)
-        engine.wait(1)
+        turn(engine, 1)
     assert op.outcomes == [b"1", b"2", b"3"]
     assert engine.cancel(op)
     right.send(b"4")
-    engine.wait(0)
-    engine.wait(0)
+    turn(engine, 0)
+    turn(engine, 0)
     assert op.outcomes == [b"1", b"2", b"3"]
     engine.start(op)
-    engine.wait(1)
+    turn(engine, 1)
     assert op.outcomes[3:] == [b"4"]
     right.close()
-    engine.wait(1)
+    turn(engine, 1)
     assert op.outcomes[4:] == [b""]
     engine.forget(left.fileno())
 
@@ -123,7 +129,7 @@ def test_requests_for_the_same_direction_are_answered_in_order(engine: Engine, p
     assert not engine.start(second)
     right.send(b"ab")
     for _ in range(3):
-        engine.wait(0.01)
+        turn(engine, 0.01)
     assert (first.outcomes, second.outcomes) == ([b"a"], [b"b"])
 
 
@@ -135,7 +141,7 @@ def test_cancelling_one_of_a_queue_leaves_the_others(engine: Engine, pair: Any) 
     engine.cancel(ops[1])
     engine.cancel(ops[0])
     right.send(b"a")
-    engine.wait(1)
+    turn(engine, 1)
     assert [op.outcomes for op in ops] == [[], [], [b"a"]]
 
 
@@ -152,7 +158,7 @@ def test_a_send_waits_for_room_and_reports_a_broken_pipe(engine: Engine, pair: A
     op = Record(kinds.SEND, left.fileno(), left, buffer=[bytes(1 << 20)])
     while engine.start(op):
         pass
-    engine.wait(0)
+    turn(engine, 0)
     assert op.outcomes == []
     while True:
         try:
@@ -160,7 +166,7 @@ def test_a_send_waits_for_room_and_reports_a_broken_pipe(engine: Engine, pair: A
                 break
         except BlockingIOError:
             break
-    engine.wait(1)
+    turn(engine, 1)
     assert len(op.outcomes) == 1
     assert op.outcomes[0] > 0
     right.close()
@@ -174,7 +180,7 @@ def test_receiving_into_a_buffer(engine: Engine, pair: Any) -> None:
     op = Record(kinds.RECV_INTO, left.fileno(), left, buffer=buffer)
     engine.start(op)
     right.send(b"xyz")
-    engine.wait(1)
+    turn(engine, 1)
     assert op.outcomes == [3]
     assert buffer == b"xyz\0"
 
@@ -187,7 +193,7 @@ def test_pipes_are_streams_without_a_socket(engine: Engine) -> None:
     engine.start(taking)
     giving = Record(kinds.SEND, write_fd, buffer=[b"through ", b"a pipe"])
     assert engine.start(giving)
-    engine.wait(1)
+    turn(engine, 1)
     assert taking.outcomes == [b"through a pipe"]
     for fd in (read_fd, write_fd):
         engine.forget(fd)
@@ -208,7 +214,7 @@ def test_accepting_and_connecting(engine: Engine) -> None:
             for _ in range(5):
                 if accepting.outcomes and (done or connecting.outcomes):
                     break
-                engine.wait(1)
+                turn(engine, 1)
             assert connecting.error is None
             accepted, address = accepting.outcomes[0]
             assert accepted.gettimeout() == 0
@@ -225,7 +231,7 @@ def test_a_refused_connection_is_an_error(engine: Engine) -> None:
         client.setblocking(False)
         op = Record(kinds.CONNECT, client.fileno(), client, address=address)
         if not engine.start(op):
-            engine.wait(1)
+            turn(engine, 1)
         assert isinstance(op.error, ConnectionRefusedError)
         assert str(address) in str(op.error)
 
@@ -246,7 +252,7 @@ def test_datagrams(engine: Engine) -> None:
             )
             assert engine.start(giving)
             assert giving.result == len(data)
-        engine.wait(1)
+        turn(engine, 1)
         sender = right.getsockname()
         assert taking.outcomes == [(b"one", sender), (b"", sender), (b"three", sender)]
         engine.forget(left.fileno())
@@ -258,7 +264,7 @@ def test_the_exit_of_a_child(engine: Engine) -> None:
     fd = os.pidfd_open(pid)
     op = Record(kinds.EXIT, fd, size=pid)
     if not engine.start(op):
-        engine.wait(5)
+        turn(engine, 5)
         assert op.outcomes == [7]
     else:
         assert op.result == 7
@@ -271,15 +277,15 @@ def test_polls_report_readiness_and_leave_the_data(engine: Engine, pair: Any) ->
     readable = Record(kinds.POLL_READ, left.fileno(), multishot=True)
     writable = Record(kinds.POLL_WRITE, left.fileno(), multishot=True)
     engine.start(readable)
-    engine.wait(0)
+    turn(engine, 0)
     assert readable.outcomes == []
     engine.start(writable)
-    engine.wait(1)
+    turn(engine, 1)
     assert writable.outcomes == [None]
     engine.cancel(writable)
     right.send(b"x")
-    engine.wait(1)
-    engine.wait(1)
+    turn(engine, 1)
+    turn(engine, 1)
     assert readable.outcomes == [None, None]
     assert left.recv(10) == b"x"
     engine.cancel(readable)
@@ -293,7 +299,7 @@ def test_a_poll_of_a_closed_descriptor_is_an_error(engine: Engine) -> None:
     with pytest.raises((OSError, ValueError)):
         # select() and poll() notice only when they wait.
         engine.start(op)
-        engine.wait(0)
+        turn(engine, 0)
         if op.outcomes:
             raise OSError(errno.EBADF, "noticed by the wait")
     assert not op.active or isinstance(engine, SelectorEngine)
@@ -302,7 +308,7 @@ def test_a_poll_of_a_closed_descriptor_is_an_error(engine: Engine) -> None:
 def test_wait_sleeps_its_time_and_not_less(engine: Engine) -> None:
     for timeout in (0.0013, 0.0203):
         started = time.monotonic()
-        engine.wait(timeout)
+        turn(engine, timeout)
         assert time.monotonic() - started >= timeout
 
 
@@ -310,7 +316,7 @@ def test_wake_from_another_thread_ends_a_wait(engine: Engine) -> None:
     timer = threading.Timer(0.05, engine.wake)
     timer.start()
     started = time.monotonic()
-    engine.wait(10)
+    turn(engine, 10)
     assert time.monotonic() - started < 5
     timer.join()
 
@@ -319,17 +325,17 @@ def test_a_wake_before_the_wait_counts(engine: Engine) -> None:
     for _ in range(3):
         engine.wake()
     started = time.monotonic()
-    engine.wait(10)
+    turn(engine, 10)
     assert time.monotonic() - started < 5
     started = time.monotonic()
-    engine.wait(0.02)
+    turn(engine, 0.02)
     assert time.monotonic() - started >= 0.02
 
 
 def test_a_byte_on_the_signal_descriptor_ends_a_wait(engine: Engine) -> None:
     os.write(engine.signal_fd(), b"\x02")
     started = time.monotonic()
-    engine.wait(10)
+    turn(engine, 10)
     assert time.monotonic() - started < 5
 
 
@@ -342,7 +348,7 @@ def test_python_signal_handlers_run_during_a_wait(engine: Engine) -> None:
         timer.start()
         started = time.monotonic()
         while not hits and time.monotonic() - started < 5:
-            engine.wait(10)
+            turn(engine, 10)
         assert hits == [signal.SIGUSR1]
         timer.join()
     finally:
@@ -360,7 +366,7 @@ def test_a_recycled_number_is_not_poisoned(engine: Engine) -> None:
         engine.start(old)
         if not waiting:
             right.send(b"done")
-            engine.wait(1)
+            turn(engine, 1)
             assert old.outcomes == [b"done"]
         left.close()
         right.close()
@@ -371,7 +377,7 @@ def test_a_recycled_number_is_not_poisoned(engine: Engine) -> None:
         engine.start(new)
         right.send(b"new")
         for _ in range(3):
-            engine.wait(0.01)
+            turn(engine, 0.01)
         assert new.outcomes == [b"new"]
         if waiting:
             assert isinstance(old.outcomes[0], OSError)
@@ -392,7 +398,7 @@ def test_a_recycled_number_that_was_polled(engine: Engine) -> None:
     new = Record(kinds.POLL_READ, number, multishot=True)
     engine.start(new)
     right.send(b"x")
-    engine.wait(1)
+    turn(engine, 1)
     assert new.outcomes == [None]
     assert old.outcomes == []
     engine.cancel(new)
@@ -407,7 +413,7 @@ def test_a_watch_that_outlives_its_descriptor_does_not_spin(engine: Engine) -> N
     copy = os.dup(left.fileno())
     op = reader(left)
     engine.start(op)
-    engine.wait(0)
+    turn(engine, 0)
     number = left.fileno()
     left.close()
     replacement, other = socket.socketpair()
@@ -417,12 +423,12 @@ def test_a_watch_that_outlives_its_descriptor_does_not_spin(engine: Engine) -> N
     engine.start(again)
     right.send(b"for nobody")
     for _ in range(100):
-        engine.wait(0)
+        turn(engine, 0)
     started = time.monotonic()
-    engine.wait(0.05)
+    turn(engine, 0.05)
     assert time.monotonic() - started >= 0.05
     other.send(b"mine")
-    engine.wait(1)
+    turn(engine, 1)
     assert again.outcomes == [b"mine"]
     os.close(copy)
     for sock in (right, replacement, other):
@@ -435,12 +441,12 @@ def test_forget_ends_the_requests_of_a_descriptor(engine: Engine, pair: Any) -> 
     assert engine.owner(left.fileno()) is self_owner
     op = reader(left, multishot=True)
     engine.start(op)
-    engine.wait(0)
+    turn(engine, 0)
     engine.forget(left.fileno())
     assert engine.owner(left.fileno()) is None
     assert not op.active
     right.send(b"late")
-    engine.wait(0)
+    turn(engine, 0)
     assert op.outcomes == []
 
 
@@ -461,8 +467,8 @@ def test_an_op_may_close_another_of_the_same_batch(engine: Engine) -> None:
         engine.adopt(left.fileno(), left)
         engine.start(Closer(kinds.RECV, left.fileno(), left, multishot=True))
         right.send(b"x")
-    engine.wait(1)
-    engine.wait(0)
+    turn(engine, 1)
+    turn(engine, 0)
     assert len(seen) == 1
     for left, right in pairs:
         if left.fileno() != -1:
@@ -488,7 +494,7 @@ def test_an_interrupt_in_complete_loses_no_event(engine: Engine) -> None:
         right.send(b"x")
     for _ in pairs:
         with pytest.raises(KeyboardInterrupt):
-            engine.wait(1)
+            turn(engine, 1)
     assert [op.outcomes for op in ops] == [[b"x"], [b"x"]]
     for left, right in pairs:
         left.close()
@@ -501,7 +507,7 @@ def test_a_forked_child_waits_for_itself(engine: Engine, pair: Any) -> None:
     engine.adopt(left.fileno(), object())
     op = reader(left, multishot=True)
     engine.start(op)
-    engine.wait(0)
+    turn(engine, 0)
     gc.collect()
     pid = os.fork()
     if pid == 0:
@@ -516,10 +522,10 @@ def test_a_forked_child_waits_for_itself(engine: Engine, pair: Any) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     # The child took its own watches down, not ours.
     right.send(b"still here")
-    engine.wait(1)
+    turn(engine, 1)
     assert op.outcomes == [b"still here"]
     engine.wake()
-    engine.wait(1)
+    turn(engine, 1)
     engine.forget(left.fileno())
 
 
@@ -538,7 +544,7 @@ def test_thousands_of_descriptors(engine: Engine) -> None:
     for _ in range(count):
         if all(op.outcomes for op in ops):
             break
-        engine.wait(0)
+        turn(engine, 0)
     assert all(op.outcomes == [b"x"] for op in ops)
     for left, right in pairs:
         left.close()
@@ -550,7 +556,7 @@ def test_stats_count(engine: Engine, pair: Any) -> None:
     op = reader(left)
     engine.start(op)
     right.send(b"x")
-    engine.wait(1)
+    turn(engine, 1)
     stats = engine.stats()
     assert stats["waits"] == 1
     assert stats["events"] == 1

@@ -31,7 +31,8 @@ cdef class Op:
 cdef class Engine:
     cpdef bint start(self, Op op) except -1
     cpdef object cancel(self, Op op)
-    cpdef object wait(self, double timeout)
+    cpdef bint wait(self, double timeout) except -1
+    cpdef object deliver(self)
     cpdef object wake(self)
     cpdef object adopt(self, int fd, object owner)
     cpdef object forget(self, int fd)

@@ -10,15 +10,16 @@ Rules:
 1. `start(op)` begins a request. True means that it is finished already: `result` and `error`
    are set and `complete()` will not be called. False means that it is in flight.
 2. A one-shot op in flight completes exactly once. A multishot op stays armed and completes
-   once per event until it is cancelled. `complete()` is always called by `wait()`, on the
-   loop's thread, with `result` or `error` set.
+   once per event until it is cancelled. `complete()` is always called by `deliver()`,
+   on the loop's thread, with `result` or `error` set.
 3. `cancel(op)` takes a request back. Where it returns True the op is free at once and
    `complete()` will not be called. Where it returns False the engine still owns the op and
    its buffer, and `complete()` comes with an error; only then may either be touched.
 4. Between `start()` and completion the op's buffer belongs to the engine.
 5. `wait(timeout)` is the only call that blocks, and the only one that lets go of the GIL. It
-   dispatches what has completed. `complete()` may raise `SystemExit` or `KeyboardInterrupt`;
-   the engine then keeps the events that it has not dispatched for the next `wait()`.
+   collects what has happened; `deliver()` completes it, after the loop has run the callbacks
+   that were ready before. `complete()` may raise `SystemExit` or `KeyboardInterrupt`; what was
+   not delivered then comes with the next `wait()`.
 6. `wake()` may be called by any thread and in a signal handler: the running or else the next
    `wait()` returns at once.
 7. `forget(fd)` comes before every close of a descriptor that evenloop owns, and ends every op
@@ -77,7 +78,7 @@ class Op:
         self.next: Op | None = None
 
     def complete(self) -> None:
-        """Take `result` or `error`; called by the engine's `wait()`."""
+        """Take `result` or `error`; called by the engine's `deliver()`."""
         raise NotImplementedError
 
     def acquire(self) -> Any:
@@ -110,8 +111,12 @@ class Engine:
         """Take a request back; True when the op is free at once."""
         raise NotImplementedError
 
-    def wait(self, timeout: float) -> None:
-        """Wait at most `timeout` seconds (negative: for ever) and dispatch what completed."""
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds (negative: for ever); True if there is to deliver."""
+        raise NotImplementedError
+
+    def deliver(self) -> None:
+        """Complete what the last `wait()` has collected."""
         raise NotImplementedError
 
     def wake(self) -> None:

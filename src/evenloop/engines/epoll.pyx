@@ -105,6 +105,7 @@ cdef class EpollEngine(PosixEngine):
     cdef int _signal_reader
     cdef int _signal_writer
     cdef bint _rebuild
+    cdef int _count
     cdef epoll_event _batch[BATCH]
 
     def __cinit__(self):
@@ -167,16 +168,11 @@ cdef class EpollEngine(PosixEngine):
             PyErr_SetFromErrno(OSError)
         slot.armed = wanted
 
-    cpdef object wait(self, double timeout):
+    cpdef bint wait(self, double timeout) except -1:
         global exact_wait
         cdef int count
-        cdef int index
         cdef int milliseconds
-        cdef int ready
-        cdef uint32_t events
-        cdef uint64_t data
-        cdef uint32_t fd
-        cdef Slot slot
+        self._count = 0
         if self._rebuild:
             self._renew()
         if self._dirty:
@@ -203,7 +199,20 @@ cdef class EpollEngine(PosixEngine):
             if errno != EINTR:
                 PyErr_SetFromErrno(OSError)
             PyErr_CheckSignals()
-            return
+            return False
+        self._count = count
+        return count > 0
+
+    cpdef object deliver(self):
+        cdef int count = self._count
+        cdef int index
+        cdef int ready
+        cdef uint32_t events
+        cdef uint64_t data
+        cdef uint32_t fd
+        cdef Slot slot
+        # Level-triggered: what an interrupt leaves undelivered will be reported again.
+        self._count = 0
         for index in range(count):
             data = self._batch[index].data.u64
             events = self._batch[index].events

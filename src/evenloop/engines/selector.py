@@ -43,6 +43,7 @@ class SelectorEngine(ReadinessEngine):
         super().__init__()
         self.selector = selectors.DefaultSelector() if selector is None else selector
         self._registered: set[int] = set()
+        self._events: list[tuple[selectors.SelectorKey, int]] = []
         self._receiver, self._sender = _waker()
         self.selector.register(self._receiver, READABLE, None)
 
@@ -72,11 +73,18 @@ class SelectorEngine(ReadinessEngine):
             # Gone already: the descriptor was closed, and the watch with it.
             return
 
-    def wait(self, timeout: float) -> None:
-        """Wait for events and dispatch them."""
+    def wait(self, timeout: float) -> bool:
+        """Wait for events."""
         self.reconcile()
         self.waits += 1
-        events = self.selector.select(None if timeout < 0 else timeout)
+        self._events = self.selector.select(None if timeout < 0 else timeout)
+        return bool(self._events)
+
+    def deliver(self) -> None:
+        """Dispatch the events of the last wait."""
+        # Level-triggered: what an interrupt leaves undelivered will be reported again.
+        events = self._events
+        self._events = []
         for key, ready in events:
             slot = key.data
             if slot is None:

@@ -296,7 +296,8 @@ class StreamTransport(FlowControl):
         if self._lost:
             self._count_lost_write()
             return
-        if self._pending or self._turn == self._loop.turn:
+        if self._pending or (self._turn == self._loop.turn and self._loop._thread_id is not None):
+            # Something is ahead of it, or this turn of a running loop has had its first write.
             self._queue(bytes(data))
             return
         self._turn = self._loop.turn
@@ -533,8 +534,8 @@ class StreamTransport(FlowControl):
         info = [type(self).__name__]
         if self._file is None:
             info.append("closed")
-        elif self._closing:
-            info.append("closing")
+        else:
+            info.append("closing" if self._closing else "open")
         info.append(f"fd={self._fd}")
         if self._file is not None and not self._loop.is_closed():
             info.append("read=polling" if self._reader.active else "read=idle")
