@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evenloop.net import checks, eyeballs
+from evenloop.net.listen import set_no_delay
 from evenloop.net.room import Room
 from evenloop.scheduler import logger
 from evenloop.transports import tls
@@ -295,6 +296,7 @@ class Connecting(Room):
         transport: Any
         try:
             sock.setblocking(False)
+            set_no_delay(sock)
             protocol = protocol_factory()
             waiter = self.create_future()
             if ssl:

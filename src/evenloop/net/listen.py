@@ -292,6 +292,7 @@ class Server(asyncio.Server):
         """Put a protocol and a transport on a connection; runs in the connection's context."""
         protocol = None
         try:
+            set_no_delay(connection)
             protocol = self._protocol_factory()
             upper: Any = protocol
             if self._ssl_context is not None:
@@ -521,6 +522,21 @@ def _set_options(
     if family == inet6 and hasattr(socket, "IPPROTO_IPV6"):
         # Not IPv4 as well: that has a socket of its own.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
+def set_no_delay(sock: socket.socket) -> None:
+    """Have TCP send at once what is written; a transport gathers for itself."""
+    if sock.type != socket.SOCK_STREAM or sock.proto not in (0, socket.IPPROTO_TCP):
+        return
+    if hasattr(socket, "TCP_NODELAY") and sock.family in (
+        socket.AF_INET,
+        getattr(socket, "AF_INET6", socket.AF_INET),
+    ):
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            # The connection is gone already (macOS): reading will tell.
+            return
 
 
 def set_reuse_port(sock: socket.socket) -> None:

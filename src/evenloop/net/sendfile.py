@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Sendfile"]
 
-# At most this much of a file is in memory at a time, and read in one call.
-BUFFER = 256 * 1024
+# What is read of a file in one call: little at first, so that the file's position tells how far
+# it got even over a slow connection; then twice as much each time, up to the limit.
+SMALLEST = 16 * 1024
+LARGEST = 256 * 1024
 # One call to the kernel sends at most this much, and others have their turn after it.
 CHUNK = 8 * 1024 * 1024
 
@@ -338,7 +340,7 @@ class Sendfile(Room):
         seekable = hasattr(file, "seek")
         if seekable:
             file.seek(offset)
-        buffer = memoryview(bytearray(BUFFER if count is None else min(BUFFER, count)))
+        buffer = memoryview(bytearray(SMALLEST))
         sent = 0
         try:
             while count is None or sent < count:
@@ -348,6 +350,8 @@ class Sendfile(Room):
                     break
                 await give(buffer[:size])
                 sent += size
+                if size == len(buffer) < LARGEST:
+                    buffer = memoryview(bytearray(2 * size))
             return sent
         finally:
             if seekable:

@@ -45,6 +45,10 @@ _LARGEST = 256 * 1024
 _HEADER = 8
 
 
+class _Likeness(asyncio.Transport, asyncio.DatagramTransport):
+    """What asyncio's own datagram transports are instances of."""
+
+
 class Receiver(Op):
     """The receiving half."""
 
@@ -109,7 +113,7 @@ class DatagramTransport(FlowControl):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        return asyncio.DatagramTransport
+        return _Likeness
 
     def _describe_socket(self) -> None:
         self._extra["socket"] = TransportSocket(self._sock)
