@@ -1,0 +1,75 @@
+"""getaddrinfo and getnameinfo."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("127.0.0.1", 80), ("::1", 80), ("127.0.0.1", "80"), ("localhost", 0), (None, 8080)],
+)
+async def test_it_gives_what_the_socket_module_gives(
+    host: str | None, port: int | str | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    assert found == socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    assert isinstance(found, list)
+
+
+async def test_a_host_in_bytes() -> None:
+    loop = asyncio.get_running_loop()
+    assert await loop.getaddrinfo(b"127.0.0.1", 80) == socket.getaddrinfo(b"127.0.0.1", 80)
+
+
+async def test_every_keyword() -> None:
+    loop = asyncio.get_running_loop()
+    options = {
+        "family": socket.AF_INET,
+        "type": socket.SOCK_DGRAM,
+        "proto": socket.IPPROTO_UDP,
+        "flags": socket.AI_PASSIVE,
+    }
+    assert await loop.getaddrinfo(None, 5, **options) == socket.getaddrinfo(None, 5, **options)
+
+
+async def test_names_that_are_wrong() -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(socket.gaierror):
+        await loop.getaddrinfo("not-a-number", 80, flags=socket.AI_NUMERICHOST)
+    with pytest.raises(socket.gaierror):
+        await loop.getaddrinfo("::1", 80, family=socket.AF_INET)
+    with pytest.raises(socket.gaierror):
+        await loop.getaddrinfo(None, None)
+    with pytest.raises((socket.gaierror, UnicodeError)):
+        await loop.getaddrinfo("x" * 300, 80)
+
+
+async def test_getnameinfo() -> None:
+    loop = asyncio.get_running_loop()
+    flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    assert await loop.getnameinfo(("127.0.0.1", 80), flags) == ("127.0.0.1", "80")
+    assert await loop.getnameinfo(("::1", 80, 0, 0), flags) == ("::1", "80")
+    assert await loop.getnameinfo(("127.0.0.1", 80)) == socket.getnameinfo(("127.0.0.1", 80), 0)
+
+
+async def test_getnameinfo_of_nonsense() -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(socket.gaierror):
+        await loop.getnameinfo(("not-a-number", 80))
+    with pytest.raises(TypeError):
+        await loop.getnameinfo("127.0.0.1")  # type: ignore[arg-type]
+
+
+async def test_a_cancelled_look_up_harms_nobody() -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(loop.getaddrinfo("localhost", 80))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await loop.getaddrinfo("127.0.0.1", 80)
