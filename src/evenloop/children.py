@@ -65,7 +65,8 @@ class Child:
 
     def abandon(self, killed: bool) -> None:
         """The loop closes: wait no longer, but for the end of a child that was killed."""
-        raise NotImplementedError
+        # Nobody keeps the transport alive for this: its collection is to kill the child.
+        self._ended = _nobody
 
     def collect(self) -> None:
         """Wait for the end of a child that was killed, without a loop; a zombie is no good."""
@@ -165,6 +166,7 @@ class PidfdChild(Child):
 
     def abandon(self, killed: bool) -> None:
         """Let go of the descriptor; the loop closes."""
+        super().abandon(killed)
         self._close()
         if killed:
             self.collect()
@@ -226,11 +228,16 @@ class ThreadChild(Child):
 
     def abandon(self, killed: bool) -> None:
         """The thread goes on, as long as the child does."""
+        super().abandon(killed)
         self._abandoned = True
         if killed:
             self.collect()
             if self._over:
                 self._thread.join(_LAST_PATIENCE)
+
+
+def _nobody(status: int) -> None:
+    """Hear of an end that nobody waits for any more."""
 
 
 def _look_for_end(pid: int) -> bool:

@@ -163,6 +163,7 @@ class WritePipeTransport(StreamTransport):
         super().__init__(loop, pipe, protocol, waiter=waiter, extra={**(extra or {}), "pipe": pipe})
         # Never to be read from.
         self._paused = True
+        self._late = 0
         self._is_socket = stat.S_ISSOCK(mode)
         self._hangup: _Hangup | None = None
         if self._is_socket or (stat.S_ISFIFO(mode) and not _open_both_ways(self._fd)):
@@ -200,14 +201,15 @@ class WritePipeTransport(StreamTransport):
         if data:
             self._count_lost_write()
 
+    def _count_lost_write(self) -> None:
+        # Not in `_lost`: the pipe may still be about to deliver what came in time.
+        self._late += 1
+        if self._late > LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            logger.warning("pipe closed by peer or os.write(pipe, data) raised exception.")
+
     def _release(self) -> None:
         super()._release()
         self._hangup = None
-
-    def _count_lost_write(self) -> None:
-        if self._lost >= LOG_THRESHOLD_FOR_CONNLOST_WRITES:
-            logger.warning("pipe closed by peer or os.write(pipe, data) raised exception.")
-        self._lost += 1
 
     def _fatal_error(
         self, exc: BaseException, message: str = "Fatal error on pipe transport"

@@ -190,11 +190,15 @@ class ProcessTransport(asyncio.SubprocessTransport):
             logger.info("%r exited with return code %r", self, returncode)
         self._tell(self._protocol.process_exited)
         self._try_finish()
-        if not self._finished and not all(
+        if self._waiters and not self._ends_soon():
+            self._wake_waiters()
+
+    def _ends_soon(self) -> bool:
+        """Whether connection_lost() is on its way: every pipe has only its end to deliver."""
+        return not self._finished and all(
             pipe is not None and (pipe.disconnected or pipe.ends_soon())
             for pipe in self._pipes.values()
-        ):
-            self._wake_waiters()
+        )
 
     def _try_finish(self) -> None:
         """Say good-bye once the child has ended and all its pipes are closed."""
@@ -219,7 +223,7 @@ class ProcessTransport(asyncio.SubprocessTransport):
 
     async def _wait(self) -> int:
         """Wait for the end of the child and return its exit status."""
-        if self._returncode is not None:
+        if self._returncode is not None and not self._ends_soon():
             return self._returncode
         waiter: asyncio.Future[int] = self._loop.create_future()
         self._waiters.append(waiter)
