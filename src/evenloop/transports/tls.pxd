@@ -1,5 +1,3 @@
-cimport cython
-
 from evenloop.transports.tls_records cimport TLSRecords
 from evenloop.transports.tls_transport cimport TLSTransport
 
@@ -9,7 +7,6 @@ cdef Py_ssize_t READ_SIZE, SPARE_BUFFERS
 cdef list _spare_buffers
 
 
-@cython.final
 cdef class TLSProtocol(TLSRecords):
     cdef object _handshake_timeout
     cdef object _shutdown_timeout
@@ -19,12 +16,6 @@ cdef class TLSProtocol(TLSRecords):
     cdef double _started
     cdef object _error
     cdef object _buffer
-
-    cdef object _fatal_error(self, object exc, str message)
-    cdef object _abort(self, object exc)
-    cdef object _app_close(self)
-    cdef object _peer_closed(self)
-    cdef object _do_shutdown(self)
 
     cdef object _do_handshake(self)
     cdef object _handshake_done(self)

@@ -2,6 +2,7 @@ cimport cython
 
 cdef int UNWRAPPED, HANDSHAKE, WRAPPED, FLUSHING, SHUTDOWN
 cdef int APP_NEW, APP_CONNECTED, APP_EOF, APP_LOST
+cdef int MORE, NOTHING, END
 cdef Py_ssize_t RECORD_SIZE, WRITE_SLICE, DELIVERY_SIZE, WARN_AFTER_LOST_WRITES
 
 
@@ -55,12 +56,12 @@ cdef class TLSRecords:
     cdef bint _is_lower_closing(self) except -1
     cdef object _use_sslobj(self)
 
-    @cython.locals(ended=bint)
+    @cython.locals(found=int)
     cdef object _do_read(self)
-    @cython.locals(ended=bint, total=Py_ssize_t, want=Py_ssize_t, size=Py_ssize_t, chunk=bytes)
-    cdef bint _read_bytes(self) except -1
-    @cython.locals(ended=bint, room=Py_ssize_t, filled=Py_ssize_t, size=Py_ssize_t)
-    cdef bint _read_into_buffer(self) except -1
+    @cython.locals(found=int, total=Py_ssize_t, want=Py_ssize_t, size=Py_ssize_t)
+    cdef int _read_bytes(self) except -1
+    @cython.locals(found=int, room=Py_ssize_t, filled=Py_ssize_t, size=Py_ssize_t)
+    cdef int _read_into_buffer(self) except -1
     cdef object _discard(self)
     cdef object _resume_reading(self)
     cdef object _control_reading(self)

@@ -43,6 +43,11 @@ APP_CONNECTED = 1
 APP_EOF = 2
 APP_LOST = 3
 
+# What a look for records found.
+MORE = 0  # there may be others
+NOTHING = 1  # none is left, or only the beginning of one
+END = 2  # the peer's close_notify
+
 RECORD_SIZE = 16 * 1024  # the most plain text that one TLS record carries
 WRITE_SLICE = 64 * 1024  # plain text encrypted between two writes of the lower transport
 DELIVERY_SIZE = 256 * 1024  # decrypted records are joined up to about this size
@@ -168,17 +173,15 @@ class TLSRecords:
 
     def _do_read(self) -> None:
         """Decrypt and deliver what has arrived, then send what that gave rise to."""
-        ended = False
+        found = MORE
         self._corked = True
         try:
-            while not self._app_reading_paused and (
-                self._state == WRAPPED or (self._state == FLUSHING and not self._app_closed)
+            while (
+                found == MORE
+                and not self._app_reading_paused
+                and (self._state == WRAPPED or (self._state == FLUSHING and not self._app_closed))
             ):
-                if not self._incoming.pending and not self._undelivered():
-                    break
-                ended = self._read_into_buffer() if self._app_buffered else self._read_bytes()
-                if ended or self._partial:
-                    break
+                found = self._read_into_buffer() if self._app_buffered else self._read_bytes()
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -186,19 +189,19 @@ class TLSRecords:
             return
         finally:
             self._corked = False
-        if ended:
+        if found == END:
             self._peer_closed()
         elif self._state == WRAPPED:
             self._flush()
             self._control_reading()
 
-    def _read_bytes(self) -> bool:
-        """Give a Protocol the records that have arrived, joined; True at close_notify."""
+    def _read_bytes(self) -> int:
+        """Give a Protocol the records that have arrived, joined."""
         incoming = self._incoming
         decrypt = self._decrypt
         chunks: list[bytes] | None = None
         first: bytes | None = None
-        ended = False
+        found = MORE
         total = 0
         try:
             while True:
@@ -210,11 +213,12 @@ class TLSRecords:
                 elif want == 0:
                     want = self._undelivered()
                     if want == 0:
+                        found = NOTHING
                         break
                 chunk = decrypt(want)
                 size = len(chunk)
                 if size == 0:
-                    ended = True
+                    found = END
                     break
                 self._partial = False
                 if first is None:
@@ -224,27 +228,33 @@ class TLSRecords:
                 else:
                     chunks.append(chunk)
                 total += size
-                if total >= DELIVERY_SIZE or (size < want and not incoming.pending):
+                if size < want and not incoming.pending:
+                    found = NOTHING
+                    break
+                if total >= DELIVERY_SIZE:
                     break
         except AGAIN:
             self._partial = True
+            found = NOTHING
         except ssl.SSLZeroReturnError:
-            ended = True
+            found = END
         if chunks is not None:
             first = b"".join(chunks)
         if first is not None:
             self._app_protocol.data_received(first)
-        return ended
+        return found
 
-    def _read_into_buffer(self) -> bool:
-        """Decrypt straight into a BufferedProtocol's buffer; True at close_notify."""
+    def _read_into_buffer(self) -> int:
+        """Decrypt straight into a BufferedProtocol's buffer."""
         incoming = self._incoming
         decrypt = self._decrypt
+        if not incoming.pending and not self._undelivered():
+            return NOTHING
         buffer = self._app_protocol.get_buffer(incoming.pending)
         room = len(buffer)
         if room == 0:
             raise RuntimeError("get_buffer() returned an empty buffer")
-        ended = False
+        found = MORE
         filled = 0
         view: memoryview | None = None
         try:
@@ -256,19 +266,21 @@ class TLSRecords:
                         view = memoryview(buffer)
                     size = decrypt(room - filled, view[filled:])
                 if size == 0:
-                    ended = True
+                    found = END
                     break
                 filled += size
                 self._partial = False
-                if not incoming.pending and (filled == room or not self._undelivered()):
+                if not incoming.pending and not self._undelivered():
+                    found = NOTHING
                     break
         except AGAIN:
             self._partial = True
+            found = NOTHING
         except ssl.SSLZeroReturnError:
-            ended = True
+            found = END
         if filled:
             self._app_protocol.buffer_updated(filled)
-        return ended
+        return found
 
     def _discard(self) -> None:
         """Take what still arrives after a close off OpenSSL's hands, until close_notify."""
