@@ -24,13 +24,12 @@ from evenloop.net import checks
 from evenloop.net.room import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from typing import BinaryIO
 
 __all__ = ["Sendfile"]
 
-# What is read of a file in one call: little at first, so that the file's position tells how far
-# it got even over a slow connection; then twice as much each time, up to the limit.
+# What is read of a file in one call: little at first, then twice as much each time.
 SMALLEST = 16 * 1024
 LARGEST = 256 * 1024
 # One call to the kernel sends at most this much, and others have their turn after it.
@@ -314,11 +313,14 @@ class Sendfile(Room):
     ) -> int:
         proxy = _Proxy(self, transport)
 
-        async def give(data: memoryview) -> None:
+        async def give(data: memoryview) -> AsyncIterator[int]:
             proxy.check()
             # A copy: the buffer is filled again while the transport may still hold this.
             transport.write(bytes(data))
+            waiting = min(len(data), transport.get_write_buffer_size())
+            yield len(data) - waiting
             await proxy.drain()
+            yield waiting
 
         try:
             return await self._copy(file, offset, count, give)
@@ -328,15 +330,20 @@ class Sendfile(Room):
     async def _sock_sendfile_fallback(
         self, sock: socket.socket, file: BinaryIO, offset: int, count: int | None
     ) -> int:
-        async def give(data: memoryview) -> None:
+        async def give(data: memoryview) -> AsyncIterator[int]:
             await self.sock_sendall(sock, data)
+            yield len(data)
 
         return await self._copy(file, offset, count, give)
 
     async def _copy(
-        self, file: BinaryIO, offset: int, count: int | None, give: Callable[[memoryview], Any]
+        self,
+        file: BinaryIO,
+        offset: int,
+        count: int | None,
+        give: Callable[[memoryview], AsyncIterator[int]],
     ) -> int:
-        """Read a file in a thread and give it away, part by part."""
+        """Read a file in a thread and give it away; `give` yields how much has gone."""
         seekable = hasattr(file, "seek")
         if seekable:
             file.seek(offset)
@@ -348,8 +355,8 @@ class Sendfile(Room):
                 size = await self.run_in_executor(None, _read_into, file, buffer[:room])
                 if not size:
                     break
-                await give(buffer[:size])
-                sent += size
+                async for part in give(buffer[:size]):
+                    sent += part
                 if size == len(buffer) < LARGEST:
                     buffer = memoryview(bytearray(2 * size))
             return sent
