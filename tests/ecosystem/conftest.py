@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if HERE in item.path.parents]
     for item in ours:
         item.add_marker(pytest.mark.ecosystem)
-        item.add_marker(pytest.mark.timeout(180))
+        item.add_marker(pytest.mark.timeout(400))
     named = any(
         path == HERE or HERE in path.parents
         for path in (Path(word.split("::")[0]).resolve() for word in config.args)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .conftest import EXAMPLES, Program, Runner, free_port, leave_out, need
 
 #: Requests per test and mode. Pure mode is there to work, not to be fast.
-REQUESTS = {"compiled": 100_000, "pure": 20_000}
+REQUESTS = {"compiled": 100_000, "pure": 10_000}
 if "EVENLOOP_TEST_REQUESTS" in os.environ:
     REQUESTS = dict.fromkeys(REQUESTS, int(os.environ["EVENLOOP_TEST_REQUESTS"]))
 
