@@ -192,12 +192,12 @@ class TimerHandle(Handle):
 
     def __gt__(self, other: object) -> bool:
         if isinstance(other, TimerHandle):
-            return other._before(self)
+            return self is not other and not self._before(other)
         return NotImplemented
 
     def __ge__(self, other: object) -> bool:
         if isinstance(other, TimerHandle):
-            return other._before(self) or self == other
+            return not self._before(other)
         return NotImplemented
 
     def __eq__(self, other: object) -> bool:

@@ -117,11 +117,10 @@ def test_close_removes_the_handlers(new_loop: TrackedFactory) -> None:
     assert signal.set_wakeup_fd(-1) == -1
 
 
-async def test_the_wakeup_descriptor_is_given_back() -> None:
-    loop = asyncio.get_running_loop()
+def test_the_wakeup_descriptor_is_given_back(loop: Loop) -> None:
     loop.add_signal_handler(signal.SIGUSR1, print)
     loop.remove_signal_handler(signal.SIGUSR1)
-    await turns()
+    loop.run_until_complete(turns())
     assert signal.set_wakeup_fd(-1) == -1
 
 

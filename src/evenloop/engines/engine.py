@@ -73,7 +73,7 @@ class Op:
         self.address: Any = None
         # Outcome: the one or the other.
         self.result: Any = None
-        self.error: OSError | None = None
+        self.error: Any = None  # an OSError, or what is wrong with the buffer
         # The next op that waits for the same descriptor and direction: the engine's.
         self.next: Op | None = None
 

@@ -98,7 +98,11 @@ cdef class PosixEngine(ReadinessEngine):
         buffer = op.acquire()
         if buffer is None:
             return False
-        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        except (BufferError, TypeError) as error:
+            op.error = error
+            return True
         while True:
             count = read(op.fd, view.buf, view.len)
             code = errno

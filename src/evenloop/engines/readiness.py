@@ -377,6 +377,12 @@ class ReadinessEngine(Engine):
             op.error = None
         except (BlockingIOError, InterruptedError):
             return False
+        except (BufferError, TypeError) as error:
+            if kind != RECV_INTO:
+                raise
+            # The maker's buffer is none that can be written to.
+            op.result = None
+            op.error = error
         except OSError as error:
             if error.errno in _WOULD_BLOCK:
                 return False

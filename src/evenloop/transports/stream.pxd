@@ -6,6 +6,10 @@ from evenloop.scheduler cimport Scheduler
 from evenloop.transports.base cimport BaseTransport, FlowControl
 
 
+cdef enum:
+    GATHERED = 64 * 1024
+
+
 @cython.final
 cdef class Reader(Op):
     cdef StreamTransport transport

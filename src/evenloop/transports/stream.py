@@ -31,6 +31,9 @@ if not cython.compiled:
     from evenloop.engines.engine import RECV, RECV_INTO, SEND, Op
     from evenloop.transports.base import FlowControl
 
+    # Bytes gathered within a turn that do not wait for its end.
+    GATHERED = 64 * 1024
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -320,7 +323,7 @@ class StreamTransport(FlowControl):
         self._pending_size += len(data)
         if self._writer.active:
             self._maybe_pause()
-        elif self._pending_size > self._high:
+        elif self._pending_size > self._high or self._pending_size > GATHERED:
             self._send()
             self._maybe_pause()
         elif not self._gathering:
