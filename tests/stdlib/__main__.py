@@ -21,6 +21,7 @@ from tests.stdlib.verdict import (
     judge,
     passed_with_loop,
     read_entries,
+    tests_of_all_versions,
 )
 
 COLUMNS = ("passed", "failed", "skipped", "not_applicable", "deviations", "hang", "crash")
@@ -152,7 +153,8 @@ def main(words: list[str] | None = None) -> int:
     baseline = Baseline.load(baseline_file()) if own and not given.record_baseline else None
     if baseline is None and own and not given.record_baseline:
         print(f"note: no baseline for this Python ({baseline_file().name})")
-    verdict = judge(runs, read_entries(listed) if listed else [], baseline, given.pattern)
+    entries = read_entries(listed) if listed else []
+    verdict = judge(runs, entries, baseline, given.pattern, tests_of_all_versions())
     show(verdict, runs, given.verbose)
     print(f"{about}; {time.monotonic() - began:.0f} s")
     if given.json is not None:

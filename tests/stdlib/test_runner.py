@@ -210,6 +210,8 @@ def test_the_lists_are_honest(kind: str) -> None:
     assert elsewhere.good  # a module that did not run says nothing of its entries
     selected = judge(one("passed"), entry(kind, "m.C.other"), None, selected="x")
     assert selected.good
+    newer = judge(one("passed"), entry(kind, "m.C.other"), None, known={"m.C.other"})
+    assert newer.good
 
 
 def test_every_test_of_the_baseline_is_wanted() -> None:

@@ -6,7 +6,8 @@ or when it failed.  A run succeeds when
 - no counted test failed, hung or crashed, other than the listed ones;
 - every test of the baseline (what stock asyncio passes on this version of Python, with a loop)
   passed, other than the listed ones: one that was skipped or vanished is a failure too;
-- the lists are honest: each entry matches a test, and each test listed does not pass.
+- the lists are honest: each pattern matches a test of some version of Python, and no test listed
+  passes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import platform
 import sys
 import tomllib
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,12 @@ class Baseline:
         file.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def tests_of_all_versions() -> set[str]:
+    """Every test that any recorded baseline names."""
+    found = [Baseline.load(file) for file in baseline_file().parent.glob("*.json")]
+    return {test for baseline in found if baseline is not None for test in baseline.tests}
+
+
 def passed_with_loop(runs: list[ModuleRun]) -> set[str]:
     """What a baseline records."""
     return {
@@ -171,11 +179,14 @@ def judge(
     entries: list[Entry],
     baseline: Baseline | None,
     selected: str | None = None,
+    known: AbstractSet[str] = frozenset(),
 ) -> Verdict:
-    """Judge `runs`; with `selected` (a pattern was given) only what ran is expected."""
+    """Judge `runs`; with `selected` (a pattern was given) only what ran is expected.
+
+    `known` are tests of other versions of Python, which the lists may name too.
+    """
     verdict = Verdict()
     expected = baseline.tests if baseline is not None else set()
-    used: set[int] = set()
     for run in runs:
         counts = verdict.modules[run.module] = Counts()
         verdict.problems += [f"{run.module}: {what}" for what in run.trouble]
@@ -184,13 +195,11 @@ def judge(
                 counts.no_loop += 1
                 continue
             entry = next((e for e in entries if e.matches(result.test)), None)
-            if entry is not None:
-                used.add(id(entry))
             _count(result, entry, result.test in expected, counts, verdict)
         if baseline is not None and selected is None:
             _missing(run, baseline, counts, verdict)
     if selected is None:
-        _unused(runs, entries, used, verdict)
+        _unused(runs, entries, known, verdict)
     return verdict
 
 
@@ -232,15 +241,14 @@ def _missing(run: ModuleRun, baseline: Baseline, counts: Counts, verdict: Verdic
         verdict.failures.append(Result(test, "failed", "it never ran"))
 
 
-def _unused(runs: list[ModuleRun], entries: list[Entry], used: set[int], verdict: Verdict) -> None:
-    """Entries, and patterns of entries, that match no test of the modules that ran."""
+def _unused(
+    runs: list[ModuleRun], entries: list[Entry], known: AbstractSet[str], verdict: Verdict
+) -> None:
+    """Patterns that match no test, neither of what ran nor of any version's baseline."""
     names = {run.module for run in runs if not run.skipped}
-    tests = [test for run in runs for test in run.tests]
+    tests = {test for run in runs for test in run.tests} | known
     for entry in entries:
         for pattern in entry.patterns:
             ran = pattern.split(".", 1)[0] in names
             if ran and not fnmatch.filter(tests, pattern):
                 verdict.problems.append(f"{pattern}: listed, but no test has that name")
-        ran = any(pattern.split(".", 1)[0] in names for pattern in entry.patterns)
-        if ran and id(entry) not in used:
-            verdict.problems.append(f"{entry.patterns}: listed, but no such test has a loop")
