@@ -280,6 +280,8 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
         )
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        if getattr(self, "engine", None) is None:
+            return  # there was no engine to make it with
         if not self._closed:
             _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
             if not self._running:
