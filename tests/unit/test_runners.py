@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -58,8 +59,9 @@ def test_loop_factory() -> None:
 
 
 def test_factory_and_engine() -> None:
+    never: Any = None
     with pytest.raises(TypeError, match="not both"):
-        run(None, loop_factory=asyncio.SelectorEventLoop, engine="selector")  # type: ignore[arg-type]
+        run(never, loop_factory=asyncio.SelectorEventLoop, engine="selector")
 
 
 def test_run_inside_a_loop() -> None:

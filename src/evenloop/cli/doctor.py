@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -210,10 +211,10 @@ def _fit(text: str, status: str, width: int) -> str:
 def _writer() -> tuple[Callable[[str, str], None], int]:
     """Something that writes text in a style, and the width of the line (0: no end)."""
     try:
-        from rich.console import Console
+        rich = importlib.import_module("rich.console")
     except ImportError:
         return _plain, 0
-    console = Console(highlight=False, emoji=False, markup=False, soft_wrap=True)
+    console = rich.Console(highlight=False, emoji=False, markup=False, soft_wrap=True)
 
     def styled(text: str, style: str) -> None:
         console.print(text, style=style or None, end="")

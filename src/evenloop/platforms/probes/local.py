@@ -39,13 +39,14 @@ async def unix_server(bench: Bench) -> str:
 async def unix_connection(bench: Bench) -> str:
     """Streams over a path."""
     path = str(bench.folder / "s")
+    streams: Any = asyncio  # the module lacks these two on Windows
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.readline()).upper())
         writer.close()
 
-    async with await asyncio.start_unix_server(serve, path):
-        reader, writer = await asyncio.open_unix_connection(path)
+    async with await streams.start_unix_server(serve, path):
+        reader, writer = await streams.open_unix_connection(path)
         writer.write(b"line\n")
         got = await reader.read()
         writer.close()
