@@ -42,6 +42,9 @@ EVERYWHERE = [
     "evenloop.transports.base",
     "evenloop.transports.stream",
     "evenloop.transports.datagram",
+    "evenloop.transports.tls",
+    "evenloop.transports.tls_records",
+    "evenloop.transports.tls_transport",
     "evenloop.net.sockets",
 ]
 POSIX = ["evenloop.engines.posix"]
