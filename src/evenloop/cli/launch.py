@@ -151,7 +151,7 @@ def _main_module() -> ModuleType:
     module = ModuleType("__main__")
     module.__dict__["__builtins__"] = builtins
     if sys.version_info < (3, 14):
-        module.__dict__["__annotations__"] = {}
+        module.__annotations__ = {}
     return module
 
 
