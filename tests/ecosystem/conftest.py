@@ -183,6 +183,7 @@ def run(mode: str, tmp_path: Path) -> Iterator[Runner]:
     environment.pop("EVENLOOP_PURE", None)
     if mode == "pure":
         environment["EVENLOOP_PURE"] = "1"
+        environment.pop("EVENLOOP_ENGINE", None)  # it may name a compiled one
 
     def start(*words: object, plain: bool = False) -> Program:
         arguments = [str(word) for word in words]

@@ -121,7 +121,7 @@ def test_aiohttp_under_gunicorn(run: Runner) -> None:
     leave_out("aiohttp")
     server = run(
         *("-m", "gunicorn", "--chdir", EXAMPLES, "--bind", "127.0.0.1:0", "--workers", "2"),
-        *("--worker-class", "aiohttp.GunicornWebWorker", "--no-control-socket"),
+        *("--worker-class", "aiohttp.GunicornWebWorker"),
         "aiohttp_server:app()",
     )
     line = server.line_with("Listening at: http://127.0.0.1:")
