@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "watch"]
 
+# What only some systems have is looked up without the type checker, which has but one in mind.
+_os: Any = os
+_signal: Any = signal
+
 #: Whether to use pidfds; False once the kernel said that it has none for us.
 use_pidfd = hasattr(os, "pidfd_open")
 
@@ -124,7 +128,7 @@ class PidfdChild(Child):
         """Watch; raises OSError where there is no pidfd."""
         super().__init__(loop, popen, ended)
         # Lasts as long as the child is not collected, even when the loop is closed.
-        self._fd = os.pidfd_open(self.pid)
+        self._fd: int = _os.pidfd_open(self.pid)
         self._exit: _Exit | None = _Exit(self, self._fd)
         loop.engine.adopt(self._fd, self._exit)
         if loop.engine.start(self._exit):
@@ -135,7 +139,7 @@ class PidfdChild(Child):
         if self._over:
             return
         try:
-            signal.pidfd_send_signal(self._fd, number)
+            _signal.pidfd_send_signal(self._fd, number)
         except OSError as error:
             if error.errno == errno.ENOSYS:
                 os.kill(self.pid, number)
@@ -242,11 +246,10 @@ def _nobody(status: int) -> None:
 
 def _look_for_end(pid: int) -> bool:
     """Wait for the end of a child without collecting it; False where that cannot be done."""
-    waitid: Any = getattr(os, "waitid", None)
-    if waitid is None:
+    if not hasattr(os, "waitid"):
         return False
     try:
-        waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        _os.waitid(_os.P_PID, pid, _os.WEXITED | _os.WNOWAIT)
     except ChildProcessError:
         # Collected by others; that will be found out in a moment.
         return True
@@ -258,7 +261,7 @@ def _look_for_end(pid: int) -> bool:
 def _poll(pid: int) -> int | None:
     """Collect a child that has ended; None if it is gone."""
     try:
-        found, status = os.waitpid(pid, os.WNOHANG)
+        found, status = os.waitpid(pid, _os.WNOHANG)
     except ChildProcessError:
         return None
     return os.waitstatus_to_exitcode(status) if found else None

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib
 import os
 import socket
 import stat
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from evenloop.scheduler import Scheduler
 
 __all__ = ["ReadPipeTransport", "WritePipeTransport"]
+
+# What only some systems have is looked up without the type checker, which has but one in mind.
+_os: Any = os
 
 _T = TypeVar("_T", bound=type)
 
@@ -63,7 +67,7 @@ def _prepare(pipe: Any) -> int:
     if isinstance(pipe, socket.socket):
         pipe.setblocking(False)
     else:
-        os.set_blocking(fd, False)
+        _os.set_blocking(fd, False)
     return mode
 
 
@@ -234,11 +238,12 @@ def _describe(transport: ReadPipeTransport | WritePipeTransport) -> list[str]:
 
 
 def _open_both_ways(fd: int) -> bool:
+    """Whether a descriptor may be read from and written to, as far as that can be told."""
     try:
-        import fcntl
+        fcntl: Any = importlib.import_module("fcntl")
     except ImportError:
         return False
-    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & _os.O_ACCMODE == os.O_RDWR)
 
 
 def _has_data(fd: int) -> bool:
