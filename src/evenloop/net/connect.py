@@ -236,7 +236,7 @@ class Connecting(Room):
         failures: list[list[OSError]] = [[] for _ in infos]
         try:
             connected: socket.socket | None = None
-            if delay is None or len(infos) == 1:
+            if delay is None:
                 for info, failed in zip(infos, failures, strict=True):
                     try:
                         connected = await self._connect_one(info, local_infos, failed)
@@ -254,8 +254,9 @@ class Connecting(Room):
                 return connected
             raise _combined([error for failed in failures for error in failed], all_errors)
         finally:
-            # The exceptions hold this frame, which must not hold them.
-            failures.clear()
+            # The exceptions hold this frame and its callers', which must not hold them.
+            for failed in failures:
+                failed.clear()
 
     async def _connect_one(
         self, info: Any, local_infos: list[Any] | None, failed: list[OSError]
@@ -291,13 +292,17 @@ class Connecting(Room):
         ssl_shutdown_timeout: float | None = None,
     ) -> Connection:
         """Put a transport and a protocol on a connected socket; closes it if that fails."""
+        try:
+            sock.setblocking(False)
+            protocol = protocol_factory()
+        except BaseException:
+            sock.close()
+            raise
         # Not closed if it is another transport's: that one still needs it.
         self._check_free(sock.fileno())
         transport: Any
         try:
-            sock.setblocking(False)
             set_no_delay(sock)
-            protocol = protocol_factory()
             waiter = self.create_future()
             if ssl:
                 loop: Any = self

@@ -191,4 +191,7 @@ def _check_socket(sock: Any) -> None:
     if kind is None:
         raise AttributeError(f"sock must be a socket.socket, got {sock!r}, which has no type")
     if kind == socket.SOCK_STREAM:
-        raise ValueError(f"A datagram socket was expected, got {sock!r}")
+        # Until Python 3.12 asyncio said so in other words.
+        raise ValueError(
+            f"A datagram socket was expected (A UDP Socket was expected), got {sock!r}"
+        )

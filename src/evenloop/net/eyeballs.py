@@ -81,13 +81,20 @@ async def race(
         return winner.result()
     finally:
         for task in tasks:
-            if task is not winner:
+            if task.done():
+                if task is not winner:
+                    _discard(task)
+            else:
                 task.add_done_callback(_discard)
                 task.cancel()
-        if running:
-            await asyncio.wait(running)
-        # A traceback that is kept holds this frame: let go of what would hold it in turn.
-        del tasks, running, winner, latest
+        tasks.clear()
+        try:
+            running = {task for task in running if not task.done()}
+            if running:
+                await asyncio.wait(running)
+        finally:
+            # A traceback that is kept holds this frame: let go of what would hold it in turn.
+            del tasks, running, winner, latest, task
 
 
 def _passed(loop: asyncio.AbstractEventLoop, deadline: float | None) -> bool:

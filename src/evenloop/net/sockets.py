@@ -48,8 +48,20 @@ class SocketOp(Op):
             return
         if self.error is not None:
             future.set_exception(self.error)
+            # The traceback will hold the frames that hold this op.
+            self.error = None
         else:
             future.set_result(self.result)
+
+    def check(self) -> None:
+        """Raise what went wrong, if something did, and let go of it."""
+        error = self.error
+        if error is not None:
+            self.error = None
+            try:
+                raise error
+            finally:
+                del error
 
 
 class SendAll(SocketOp):
@@ -88,14 +100,14 @@ async def _outcome(loop: Scheduler, op: SocketOp) -> Any:
     finally:
         # Break the cycle, and take back what a cancelled task no longer waits for.
         op.future = None
+        del future
         if op.active:
             loop.engine.cancel(op)
 
 
 async def _request(loop: Scheduler, op: SocketOp) -> Any:
     if loop.engine.start(op):
-        if op.error is not None:
-            raise op.error
+        op.check()
         return op.result
     return await _outcome(loop, op)
 
@@ -138,8 +150,7 @@ async def send_all(loop: Scheduler, sock: socket.socket, data: Any) -> None:
     op.engine = loop.engine
     while loop.engine.start(op):
         if op.advance():
-            if op.error is not None:
-                raise op.error
+            op.check()
             return
     await _outcome(loop, op)
 

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 __all__ = ["UnixSockets", "is_abstract", "remove_stale"]
+
+# From when on asyncio removes the file of a server that is closed.
+CLEANUP_BY_DEFAULT = sys.version_info >= (3, 13)
 
 # A full backlog refuses at once where TCP would wait: seconds until the first retry, and at most.
 _FIRST_RETRY = 0.001
@@ -136,7 +140,7 @@ class UnixSockets(Room):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
-        cleanup_socket: bool = True,
+        cleanup_socket: bool = CLEANUP_BY_DEFAULT,
     ) -> Server:
         """Listen at `path`, or on the bound AF_UNIX stream socket `sock`.
 
@@ -151,7 +155,8 @@ class UnixSockets(Room):
             ssl_shutdown_timeout: seconds that closing TLS may take (default 30).
             start_serving: accept at once; otherwise when the server is told to.
             cleanup_socket: remove the socket file when the server is closed, unless another
-                has taken its place. As in Python 3.13, but on every Python.
+                has taken its place. By default True from Python 3.13 on; programs for older
+                ones remove it themselves.
 
         Returns:
             A `Server`.
