@@ -99,7 +99,8 @@ class Child:
             logger.debug("process %s exited with returncode %s", self.pid, status)
         if self._popen.returncode is None:
             self._popen.returncode = status
-        self._ended(status)
+        ended, self._ended = self._ended, _nobody
+        ended(status)
 
 
 class _Exit(_engine.Op):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ import evenloop
 from evenloop import children
 
 from tests.support.leaks import children as living_children
-from tests.support.loops import run, until
+from tests.support.loops import run, turns, until
 
 PYTHON = sys.executable
 WAYS = ["pidfd", "thread", "waitpid"]
@@ -309,11 +310,11 @@ def test_unclosed_transport_of_a_closed_loop(way: str) -> None:
 
 def test_cancelled_start_leaves_nothing(way: str) -> None:
     async def main() -> None:
-        for turns in range(8):
+        for patience in range(8):
             task = asyncio.create_task(
                 asyncio.create_subprocess_exec("sleep", "30", stdin=-1, stdout=-1, stderr=-1)
             )
-            for _ in range(turns):
+            for _ in range(patience):
                 await asyncio.sleep(0)
             task.cancel()
             try:
@@ -464,6 +465,27 @@ def test_quick_children_are_not_missed(way: str) -> None:
             await protocol.closed
             assert protocol.events == ["made", "exited", "closed"]
             assert transport.get_returncode() == 0
+
+    run(evenloop.new_event_loop, main())
+
+
+def test_finished_processes_leave_no_garbage(way: str) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(Recorder, "cat")
+        pipes = [transport.get_pipe_transport(fd) for fd in range(3)]
+        pipes[0].close()
+        await protocol.closed
+        await turns()
+        process, *references = [weakref.ref(transport), *map(weakref.ref, pipes)]
+        gc.disable()
+        try:
+            del transport, pipes
+            assert process() is None
+        finally:
+            gc.enable()
+        gc.collect()
+        assert [reference() for reference in references] == [None] * 3
 
     run(evenloop.new_event_loop, main())
 

@@ -36,7 +36,7 @@ class PipeProtocol(asyncio.Protocol):
     """What connects one pipe to its process."""
 
     def __init__(self, process: ProcessTransport, fd: int) -> None:
-        self.process = process
+        self.process: Any = process
         self.fd = fd
         self.pipe: Any = None
         self.disconnected = False
@@ -52,7 +52,8 @@ class PipeProtocol(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the process."""
         self.disconnected = True
-        self.process._pipe_connection_lost(self.fd, exc)
+        process, self.process = self.process, None
+        process._pipe_connection_lost(self.fd, exc)
 
     def pause_writing(self) -> None:
         """Tell the user's protocol."""
