@@ -52,6 +52,7 @@ async def race(
     """
     tasks: list[asyncio.Task[socket.socket]] = []
     running: set[asyncio.Task[socket.socket]] = set()
+    done: set[asyncio.Task[socket.socket]] = set()
     winner: asyncio.Task[socket.socket] | None = None
     waiting = iter(attempts)
     latest: asyncio.Task[socket.socket] | None = None
@@ -80,21 +81,21 @@ async def race(
                     break
         return winner.result()
     finally:
-        for task in tasks:
-            if task.done():
-                if task is not winner:
-                    _discard(task)
-            else:
+        while tasks:
+            task = tasks.pop()
+            if not task.done():
                 task.add_done_callback(_discard)
                 task.cancel()
-        tasks.clear()
+            elif task is not winner:
+                _discard(task)
         try:
             running = {task for task in running if not task.done()}
             if running:
                 await asyncio.wait(running)
         finally:
             # A traceback that is kept holds this frame: let go of what would hold it in turn.
-            del tasks, running, winner, latest, task
+            task = winner = latest = None  # type: ignore[assignment]
+            done = running = set()
 
 
 def _passed(loop: asyncio.AbstractEventLoop, deadline: float | None) -> bool:

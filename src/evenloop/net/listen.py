@@ -323,15 +323,17 @@ class Server(asyncio.Server):
     def _accept_failed(self, acceptor: _Acceptor, error: OSError) -> None:
         if error.errno in _LOST_BEFORE and acceptor.active:
             return
-        exhausted = error.errno in _EXHAUSTED
-        message = "socket.accept() out of system resource" if exhausted else "accept() failed"
+        if not acceptor.active:
+            # The engine has given the descriptor up.
+            message = "a server's listening socket was closed by someone else"
+        else:
+            exhausted = error.errno in _EXHAUSTED
+            message = "socket.accept() out of system resource" if exhausted else "accept() failed"
+            self._loop.engine.cancel(acceptor)
+            acceptor.retry = self._loop.call_later(RETRY_DELAY, self._accept_again, acceptor)
         report: dict[str, Any] = {"message": message, "exception": error}
         if acceptor.sock is not None:
             report["socket"] = TransportSocket(acceptor.sock)
-        if acceptor.active:
-            self._loop.engine.cancel(acceptor)
-            acceptor.retry = self._loop.call_later(RETRY_DELAY, self._accept_again, acceptor)
-        # Otherwise the engine has given the descriptor up: the user closed the socket.
         self._loop.call_exception_handler(report)
 
     def _accept_again(self, acceptor: _Acceptor) -> None:
