@@ -2,6 +2,10 @@
 
 Compiled modules take the C twins of these functions from `_calls.pxd`; this file is what
 the uncompiled core uses. Both are the only places that enter a context.
+
+A frame that an exception's traceback leads to lives as long as the exception, which may be the
+outcome of the very task that the callback belongs to. So these frames keep nothing: a failed
+task is freed as soon as nobody asks for it, and not when the collector comes by.
 """
 
 from __future__ import annotations
@@ -15,14 +19,23 @@ __all__ = ["call_args", "call_none", "call_one", "copy_context"]
 
 def call_args(context: Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """Call `callback(*args)` inside `context`."""
-    return context.run(callback, *args)
+    try:
+        return context.run(callback, *args)
+    finally:
+        del callback, args
 
 
 def call_none(context: Context, callback: Callable[[], Any]) -> Any:
     """Call `callback()` inside `context`."""
-    return context.run(callback)
+    try:
+        return context.run(callback)
+    finally:
+        del callback
 
 
 def call_one(context: Context, callback: Callable[[Any], Any], arg: Any) -> Any:
     """Call `callback(arg)` inside `context`."""
-    return context.run(callback, arg)
+    try:
+        return context.run(callback, arg)
+    finally:
+        del callback, arg

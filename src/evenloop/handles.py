@@ -88,7 +88,8 @@ class Handle:
 
     def _run(self) -> None:
         """Run the callback: the name that asyncio and its debugging tools use."""
-        self.run()
+        if not self._cancelled:
+            self.run()
 
     def run(self) -> None:
         """Run the callback and see to what it raises."""
@@ -98,6 +99,9 @@ class Handle:
             raise
         except BaseException as exc:
             self._failed(exc)
+        if not cython.compiled:
+            # See _calls: this frame may outlive the call.
+            del self
 
     def _failed(self, exc: BaseException) -> None:
         """Hand what the callback raised to the loop's exception handler."""

@@ -325,6 +325,7 @@ class Scheduler:
                     else:
                         handle.run()
         finally:
+            handle = None
             del batch[:index]
 
     def _run_now(self, handle: Handle) -> None:
