@@ -338,13 +338,15 @@ class Scheduler:
     def _run_timed(self, handle: Handle) -> None:
         """Run a handle in debug mode: tell if it takes long."""
         started = time.monotonic()
-        description = repr(handle)
+        # The step of a task says little; the task says which coroutine it is.
+        owner = getattr(handle._callback, "__self__", None)
         handle.run()
-        self._report_slow(description, time.monotonic() - started)
+        what = owner if isinstance(owner, asyncio.Task) else handle
+        self._report_slow(what, time.monotonic() - started)
 
-    def _report_slow(self, what: str, seconds: float) -> None:
+    def _report_slow(self, what: object, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:
-            logger.warning("Executing %s took %.3f seconds", what, seconds)
+            logger.warning("Executing %r took %.3f seconds", what, seconds)
 
     # ---- errors ----------------------------------------------------------------------------
 

@@ -165,7 +165,7 @@ class DatagramTransport(FlowControl):
         except BaseException as exc:
             self._report(exc, "datagram_received" if error is None else "error_received")
         if started:
-            self._loop._report_slow(repr(self), time.monotonic() - started)
+            self._loop._report_slow(self, time.monotonic() - started)
 
     # ---- sending ---------------------------------------------------------------------------
 

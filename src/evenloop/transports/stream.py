@@ -233,7 +233,7 @@ class StreamTransport(FlowControl):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
         if started:
-            self._loop._report_slow(repr(self), time.monotonic() - started)
+            self._loop._report_slow(self, time.monotonic() - started)
 
     def _acquire(self) -> Any:
         """Ask a BufferedProtocol for its buffer."""
