@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import inspect
 import logging
 import math
 import sys
@@ -217,7 +218,7 @@ class Scheduler:
         """Raise what is wrong with a request for a call."""
         if self._closed:
             raise RuntimeError("Event loop is closed")
-        if asyncio.iscoroutine(callback) or (self._debug and asyncio.iscoroutinefunction(callback)):
+        if asyncio.iscoroutine(callback) or (self._debug and inspect.iscoroutinefunction(callback)):
             raise TypeError(
                 f"coroutines cannot be used with {method}(): got {callback!r}; "
                 "use asyncio.create_task() or asyncio.run_coroutine_threadsafe()"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import errno
+import inspect
 import signal
 import sys
 import threading
@@ -56,7 +57,7 @@ class Signals(Scheduler):
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.add_signal_handler
         """
         given: Any = callback
-        if asyncio.iscoroutine(given) or asyncio.iscoroutinefunction(given):
+        if asyncio.iscoroutine(given) or inspect.iscoroutinefunction(given):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         if not callable(given):
             raise TypeError(f"a callable is expected by add_signal_handler(), got {callback!r}")
