@@ -40,11 +40,12 @@ class Wire:
 
     def deliver(self) -> None:
         while self.queue and self.reading and not self.held and not self.closed:
-            data = self.queue.popleft()
-            if len(data) > self.chunk:
-                self.queue.appendleft(data[self.chunk :])
-                data = data[: self.chunk]
             buffer = self.protocol.get_buffer(-1)
+            data = self.queue.popleft()
+            size = min(self.chunk, len(buffer))
+            if len(data) > size:
+                self.queue.appendleft(data[size:])
+                data = data[:size]
             buffer[: len(data)] = data
             self.protocol.buffer_updated(len(data))
         if self.ended and not self.queue and not self.closed and self.reading and not self.held:

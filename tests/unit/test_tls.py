@@ -19,7 +19,7 @@ from tests.support.protocols import BufferedRecorder, Echo, Recorder
 from tests.support.wire import Pair, joined, reports
 
 KIB = 1024
-SIZES = [1, 2, 255, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 64 * KIB, 64 * KIB + 1, 300_001, 1 << 20]
+SIZES = [1, 2, 255, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 256 * KIB, 256 * KIB + 1, 1 << 20]
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 

@@ -85,7 +85,7 @@ def test_a_large_write_in_slices(run_stock: Any) -> None:
             data[:] = b"x" * len(data)  # ours to change again
             received = await pair.client.received(len(data))
             assert not any(received)
-            assert max(pair.wire.writes) < 256 * KIB
+            assert max(pair.wire.writes) < 512 * KIB
 
     run_stock(main())
 

@@ -49,7 +49,7 @@ NOTHING = 1  # none is left, or only the beginning of one
 END = 2  # the peer's close_notify
 
 RECORD_SIZE = 16 * 1024  # the most plain text that one TLS record carries
-WRITE_SLICE = 64 * 1024  # plain text encrypted between two writes of the lower transport
+WRITE_SLICE = 256 * 1024  # plain text encrypted between two writes of the lower transport
 DELIVERY_SIZE = 256 * 1024  # decrypted records are joined up to about this size
 WARN_AFTER_LOST_WRITES = 5
 
