@@ -87,6 +87,8 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = leaks.Snapshot.take()
     yield
-    leaks.collect()
     found = before.leaks()
+    if found:
+        leaks.collect()
+        found = before.leaks()
     assert not found, "left behind: " + "; ".join(found)

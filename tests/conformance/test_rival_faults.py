@@ -346,11 +346,13 @@ async def test_an_error_received_that_raises_stays_inside() -> None:
             raise LookupError("error_received")
 
     _, a = await loop.create_datagram_endpoint(Failing, local_addr=(HOST, 0))
-    a.transport.sendto(bytes(100_000), (HOST, 9))
-    await until(lambda: contexts)
-    assert isinstance(contexts[0]["exception"], LookupError)
-    a.transport.abort()
-    await a.closed
+    try:
+        a.transport.sendto(bytes(100_000), (HOST, 9))
+        await until(lambda: contexts)
+        assert isinstance(contexts[0]["exception"], LookupError)
+    finally:
+        a.transport.abort()
+        await a.closed
 
 
 # ---------------------------------------------------------------- signals and processes

@@ -63,8 +63,12 @@ async def bounded(coroutine: Coroutine[Any, Any, T], seconds: float = STUCK) -> 
 
 def run(factory: LoopFactory, coroutine: Coroutine[Any, Any, T], seconds: float = STUCK) -> T:
     """Run a coroutine on a fresh loop, as asyncio.run does, within so many seconds."""
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(bounded(coroutine, seconds))
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.get_loop()  # a factory that fails does so before anything is begun
+            return runner.run(bounded(coroutine, seconds))
+    finally:
+        coroutine.close()
 
 
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
