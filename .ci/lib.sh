@@ -42,15 +42,15 @@ step() { # step NAME COMMAND...: run it, keep its output, record what became of 
 # The closing lines of pytest ("== 3 passed, 1 skipped in 0.1s ==") and of the stdlib runner.
 CLOSING='^(=+ )?(total: )?[0-9]+ (passed|failed|skipped|error|errors|deselected|xfailed|warnings?)\b.*'
 
-closing() { grep -aE "$CLOSING" "$1" | tail -n 5 || true; }
+closing() { grep -aE "$CLOSING" "$1" | tail -n 1 || true; }
 
-counts() { # counts LOG: "passed failed skipped" summed over the closing lines in a log
-  { grep -aE "$CLOSING" "$1" || true; } | awk '
+counts() { # counts LOG: "passed failed skipped" of the closing line
+  closing "$1" | awk '
     { gsub(/[,=:]/, " ")
       for (i = 2; i <= NF; i++) {
-        if ($i == "passed") passed += $(i - 1)
+        if ($i == "passed") passed = $(i - 1)
         if ($i == "failed" || $i ~ /^errors?$/) failed += $(i - 1)
-        if ($i == "skipped") skipped += $(i - 1)
+        if ($i == "skipped") skipped = $(i - 1)
       } }
     END { printf "%d %d %d", passed, failed, skipped }'
 }
