@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "check_client_ssl",
     "check_factory",
+    "check_integers",
     "check_not_ssl_socket",
     "check_server_ssl",
+    "check_socket",
     "check_stream_socket",
     "check_timeouts",
 ]
@@ -44,11 +46,24 @@ def check_not_ssl_socket(sock: Any) -> None:
         )
 
 
-def check_stream_socket(sock: Any, family: int | None = None) -> None:
-    """Raise ValueError unless `sock` is a stream socket (of a family)."""
+def check_integers(**values: Any) -> None:
+    """Raise TypeError for what is no integer; the keywords are the arguments' names."""
+    for name, value in values.items():
+        if value is not None and not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+
+
+def check_socket(sock: Any) -> int:
+    """Return the type of a socket; AttributeError for what has none."""
     kind = getattr(sock, "type", None)
     if kind is None:
         raise AttributeError(f"sock must be a socket.socket, got {sock!r}, which has no type")
+    return kind  # type: ignore[no-any-return]
+
+
+def check_stream_socket(sock: Any, family: int | None = None) -> None:
+    """Raise ValueError unless `sock` is a stream socket (of a family)."""
+    kind = check_socket(sock)
     if family is not None and (sock.family != family or kind != socket.SOCK_STREAM):
         raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
     if kind != socket.SOCK_STREAM:
@@ -72,9 +87,11 @@ def check_timeouts(
 
 
 def check_client_ssl(ssl: Any) -> None:
-    """Raise TypeError unless `ssl` is None, a bool or a context."""
+    """Raise AttributeError unless `ssl` is None, a bool or a context."""
     if ssl and ssl is not True and not hasattr(ssl, "wrap_bio"):
-        raise TypeError(f"ssl must be True, an ssl.SSLContext or None, got {ssl!r}")
+        raise AttributeError(
+            f"ssl must be True, an ssl.SSLContext or None, got {ssl!r}, which has no wrap_bio()"
+        )
 
 
 def check_server_ssl(ssl: Any) -> None:

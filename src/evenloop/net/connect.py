@@ -79,6 +79,7 @@ class Connecting(Room):
         """
         self._check_closed()
         checks.check_factory(protocol_factory)
+        checks.check_integers(family=family, proto=proto, flags=flags)
         if server_hostname is not None and not ssl:
             raise ValueError(
                 f"server_hostname is only meaningful with ssl, got {server_hostname!r}"

@@ -65,6 +65,7 @@ class Datagrams(Room):
         """
         self._check_closed()
         checks.check_factory(protocol_factory)
+        checks.check_integers(family=family, proto=proto, flags=flags)
         remote: Address = None
         if sock is not None:
             _check_socket(sock)
@@ -187,10 +188,7 @@ class Datagrams(Room):
 
 
 def _check_socket(sock: Any) -> None:
-    kind = getattr(sock, "type", None)
-    if kind is None:
-        raise AttributeError(f"sock must be a socket.socket, got {sock!r}, which has no type")
-    if kind == socket.SOCK_STREAM:
+    if checks.check_socket(sock) == socket.SOCK_STREAM:
         # Until Python 3.12 asyncio said so in other words.
         raise ValueError(
             f"A datagram socket was expected (A UDP Socket was expected), got {sock!r}"

@@ -393,6 +393,7 @@ class Listening(Room):
         """
         self._check_closed()
         checks.check_factory(protocol_factory)
+        checks.check_integers(family=family, flags=flags, backlog=backlog)
         checks.check_server_ssl(ssl)
         checks.check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if sock is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+from evenloop.net import checks
 from evenloop.net.room import Room
 from evenloop.scheduler import logger
 
@@ -107,6 +108,10 @@ class Resolving(Room):
         """
         self._check_closed()
         _check_host(host)
+        if port is not None and not isinstance(port, (int, str, bytes)):
+            # The type of what the socket module raises.
+            raise OSError(f"port must be an int, str, bytes or None, got {port!r}")
+        checks.check_integers(family=family, type=type, proto=proto, flags=flags)
         lookup: Any = self._getaddrinfo_debug if self.get_debug() else socket.getaddrinfo
         numeric = host and (port is None or isinstance(port, int))
         if _NUMERIC_HOST and numeric and is_literal(host or ""):
@@ -115,9 +120,13 @@ class Resolving(Room):
                 host, port, family, type, proto, flags | _NUMERIC_HOST
             )
             return answer
-        return await self.run_in_executor(  # type: ignore[no-any-return]
-            None, lookup, host, port, family, type, proto, flags
-        )
+        try:
+            return await self.run_in_executor(  # type: ignore[no-any-return]
+                None, lookup, host, port, family, type, proto, flags
+            )
+        except socket.gaierror as exc:
+            exc.add_note(f"while resolving host {host!r}, port {port!r}")
+            raise
 
     async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
         """Turn an address into a host and a service name; the asynchronous `socket.getnameinfo()`.
@@ -130,6 +139,7 @@ class Resolving(Room):
         self._check_closed()
         if not isinstance(sockaddr, tuple):
             raise TypeError(f"sockaddr must be a tuple (host, port, ...), got {sockaddr!r}")
+        checks.check_integers(flags=flags)
         if flags & _NUMERIC_NAMES == _NUMERIC_NAMES:
             return socket.getnameinfo(sockaddr, flags)
         return await self.run_in_executor(  # type: ignore[no-any-return]
@@ -168,14 +178,15 @@ class Resolving(Room):
 
         OSError if there is none, TypeError or ValueError if `address` is not (host, port, ...).
         """
-        if not isinstance(address, (tuple, list)):
-            raise TypeError(f"{name} must be a tuple (host, port), got {address!r}")
-        if len(address) < 2:
-            raise ValueError(f"{name} must be a tuple (host, port), got {address!r}")
+        if not isinstance(address, (tuple, list)) or len(address) < 2:
+            problem = f"{name} must be a tuple (host, port), got {address!r}"
+            raise ValueError(problem) if hasattr(address, "__len__") else TypeError(problem)
         host, port = address[:2]
         _check_host(host, "host" if name == "address" else f"the host of {name}")
         info = literal_info(host, port, family, type, proto, *address[2:])
         if info is not None:
+            if not 0 <= info[4][1] <= 65535:
+                raise OverflowError(f"port must be 0-65535, got {port!r}")
             return [info]
         infos: list[AddressInfo] = await self.getaddrinfo(
             host, port, family=family, type=type, proto=proto, flags=flags

@@ -175,6 +175,8 @@ class Sendfile(Room):
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.sendfile
         """
         self._check_closed()
+        if not hasattr(transport, "is_closing"):
+            raise AttributeError(f"transport must be a stream transport, got {transport!r}")
         if transport.is_closing():
             raise RuntimeError(f"Transport is closing: {transport!r}")
         mode = getattr(transport, "_sendfile_compatible", _SendfileMode.UNSUPPORTED)
@@ -213,13 +215,14 @@ class Sendfile(Room):
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.sock_sendfile
         """
         self._check_closed()
+        kind = checks.check_socket(sock)
         if self.get_debug() and sock.gettimeout() != 0:
             raise ValueError(
                 f"the socket must be non-blocking: call sock.setblocking(False) on {sock!r} first"
             )
         checks.check_not_ssl_socket(sock)
         _check_range(file, offset, count)
-        if sock.type != socket.SOCK_STREAM:
+        if kind != socket.SOCK_STREAM:
             raise ValueError(f"only SOCK_STREAM type sockets are supported, got {sock!r}")
         self._check_free(sock.fileno())
         try:
@@ -367,6 +370,8 @@ class Sendfile(Room):
 
 def _check_range(file: Any, offset: Any, count: Any) -> None:
     """Check what `sendfile()` and `sock_sendfile()` have in common."""
+    if not hasattr(file, "readinto") and not hasattr(file, "read"):
+        raise AttributeError(f"file must be a file opened in binary mode, got {file!r}")
     mode = getattr(file, "mode", "b")
     if isinstance(mode, str) and "b" not in mode:
         raise ValueError(f"file should be opened in binary mode, not {mode!r}")

@@ -170,6 +170,7 @@ class UnixSockets(Room):
         self._check_closed()
         family = _require_unix()
         checks.check_factory(protocol_factory)
+        checks.check_integers(backlog=backlog)
         checks.check_server_ssl(ssl)
         checks.check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if path is not None:
