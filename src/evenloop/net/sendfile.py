@@ -182,6 +182,11 @@ class Sendfile(Room):
         mode = getattr(transport, "_sendfile_compatible", _SendfileMode.UNSUPPORTED)
         if mode is _SendfileMode.UNSUPPORTED:
             raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
+        if mode is _SendfileMode.FALLBACK and not fallback:
+            raise asyncio.SendfileNotAvailableError(
+                "fallback is disabled and native sendfile is not supported for transport "
+                f"{transport!r}"
+            )
         _check_range(file, offset, count)
         if mode is _SendfileMode.TRY_NATIVE:
             try:
@@ -189,11 +194,6 @@ class Sendfile(Room):
             except asyncio.SendfileNotAvailableError:
                 if not fallback:
                     raise
-        if not fallback:
-            raise asyncio.SendfileNotAvailableError(
-                "fallback is disabled and native sendfile is not supported for transport "
-                f"{transport!r}"
-            )
         return await self._sendfile_fallback(transport, file, offset, count)
 
     async def sock_sendfile(
