@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import weakref
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -115,18 +116,43 @@ def test_an_address_that_is_none_ends_the_endpoint() -> None:
     play(main())
 
 
-def test_an_error_of_the_callback_reaches_the_caller() -> None:
-    class Strict(Datagrams):
+@pytest.mark.parametrize("where", ["error_received", "datagram_received"])
+def test_a_callback_that_raises_is_reported(where: str) -> None:
+    class Clumsy(Datagrams):
         def error_received(self, exc: Exception) -> None:
-            raise exc
+            raise ZeroDivisionError("error_received")
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            raise ZeroDivisionError("datagram_received")
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        transport, strict = await loop.create_datagram_endpoint(Strict, ("127.0.0.1", 0))
-        with pytest.raises(OSError, match="too long"):
-            transport.sendto(b"x" * 70000, transport.get_extra_info("sockname"))
+        reports: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: reports.append(context))
+        transport, clumsy = await loop.create_datagram_endpoint(Clumsy, ("127.0.0.1", 0))
+        data = b"x" * (70000 if where == "error_received" else 10)
+        transport.sendto(data, transport.get_extra_info("sockname"))
+        await until(lambda: reports)
+        assert reports[0]["message"] == f"Exception in callback protocol.{where}()"
+        assert str(reports[0]["exception"]) == where
+        assert not transport.is_closing()
         transport.close()
-        await until(lambda: strict.lost)
+        await until(lambda: clumsy.lost)
+
+    play(main())
+
+
+def test_a_closed_transport_is_freed_at_once() -> None:
+    async def main() -> None:
+        one, other = await pair()
+        one.transport.sendto(b"x")
+        one.transport.close()
+        other.transport.close()
+        await until(lambda: one.lost and other.lost)
+        await asyncio.sleep(0)
+        gone = weakref.ref(one.transport)
+        one.transport = None
+        assert gone() is None
 
     play(main())
 

@@ -269,13 +269,14 @@ class Sendfile(Room):
     ) -> int:
         """Have the kernel send a file, part by part."""
         op = _Writable(sock)
+        system: Any = os  # not every system's has it
         sent = 0
         try:
             while count is None or sent < count:
                 size = CHUNK if count is None else min(CHUNK, count - sent)
                 try:
                     # Asked each time: it may be closed, and its number another file's.
-                    part = os.sendfile(sock.fileno(), source, offset + sent, size)
+                    part = system.sendfile(sock.fileno(), source, offset + sent, size)
                 except (BlockingIOError, InterruptedError):
                     await self._wait_writable(op, proxy)
                     continue

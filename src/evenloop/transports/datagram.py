@@ -144,12 +144,12 @@ class DatagramTransport(FlowControl):
 
     def _received(self) -> None:
         """Hand on a datagram, or what the network says of an earlier one of ours."""
+        if self._lost:
+            return
         receiver = self._receiver
         error = receiver.error
         result = receiver.result
         receiver.error = receiver.result = None
-        if self._lost:
-            return
         if error is not None and not receiver.active:
             # The engine has given the descriptor up.
             self._fatal_error(error, "Fatal read error on datagram transport")
@@ -222,9 +222,15 @@ class DatagramTransport(FlowControl):
         sender = self._sender
         error = sender.error
         sender.buffer = sender.address = sender.error = None
-        if error is not None:
+        if error is None:
+            return
+        try:
             # Not in the transport's context, which the caller of sendto() may be in.
             self._protocol.error_received(error)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._report(exc, "error_received")
 
     def _sent(self) -> None:
         """A queued datagram is sent: go on with the next."""
@@ -232,12 +238,7 @@ class DatagramTransport(FlowControl):
             return
         self._pending_size -= len(self._sender.buffer) + _HEADER
         while True:
-            try:
-                self._take_error()
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self._report(exc, "error_received")
+            self._take_error()
             if self._lost or self._sender.active or not self._pending:
                 break
             data, address = self._pending.popleft()
@@ -290,6 +291,8 @@ class DatagramTransport(FlowControl):
             self._engine.forget(self._fd)
             self._sock.close()
             self._sock = self._receiver.sock = self._sender.sock = None
+            # Each refers to us: without them we go when the last reference does.
+            self._receiver = self._sender = None  # type: ignore[assignment]
             self._protocol = None
 
     def _report(self, exc: BaseException, method: str) -> None:
