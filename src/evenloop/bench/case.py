@@ -80,10 +80,10 @@ class Sample:
 def processor_time() -> float:
     """Seconds of processor time that this process and its finished children have used."""
     own = time.process_time()
-    if sys.platform == "win32":
-        return own  # Windows does not add up children
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own + children.ru_utime + children.ru_stime
+    if sys.platform != "win32":  # which does not add up children
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own += children.ru_utime + children.ru_stime
+    return own
 
 
 class Watch:
