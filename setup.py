@@ -41,7 +41,7 @@ DIRECTIVES: dict[str, object] = {
     "boundscheck": False,
     "wraparound": False,
     "initializedcheck": False,
-    "nonecheck": False,
+    "nonecheck": True,  # misuse of the loop is an exception, never a crash
     "cdivision": True,
     "binding": True,  # methods that look like Python's to inspect
 }

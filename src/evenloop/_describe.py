@@ -26,7 +26,12 @@ def _describe_call(func: Any, args: Any, keywords: Any, debug: bool, suffix: str
     if isinstance(func, functools.partial):
         suffix = _describe_args(args, keywords, debug) + suffix
         return _describe_call(func.func, func.args, func.keywords, debug, suffix)
-    name = getattr(func, "__qualname__", None) or getattr(func, "__name__", None) or repr(func)
+    name = getattr(func, "__qualname__", None) or getattr(func, "__name__", None)
+    if name is None:
+        try:
+            name = repr(func)
+        except Exception as error:
+            name = f"<{type(func).__name__} whose repr() raised {type(error).__name__}>"
     return f"{name}{_describe_args(args, keywords, debug)}{suffix}"
 
 

@@ -115,6 +115,9 @@ class Handle:
             context["source_traceback"] = self._source_traceback
         self._loop.call_exception_handler(context)
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} belongs to its loop and cannot be copied or pickled")
+
     def _describe(self) -> list[str]:
         info = [type(self).__name__]
         if self._cancelled:

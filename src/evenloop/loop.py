@@ -86,13 +86,7 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
             )
             asyncio._set_running_loop(self)
             self._signals_begin()
-            # The first turn asks the engine, whatever is ready.
-            self._credit_spent()
-            run_turn = self.run_turn
-            while True:
-                run_turn()
-                if self._stopping:
-                    break
+            self._run_turns()
         finally:
             self._signals_end()
             self._stopping = False

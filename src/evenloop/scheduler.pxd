@@ -6,6 +6,10 @@ from evenloop.handles cimport Handle, ThreadSafeHandle, TimerHandle
 from evenloop.timers cimport TimerHeap
 
 
+cdef double _NEVER
+cdef double LONGEST_BETWEEN_POLLS
+
+
 cdef class Flushable:
     cdef object __weakref__
 
@@ -27,25 +31,27 @@ cdef class Scheduler:
     cdef long long _order
     cdef public object _thread_id
     cdef Py_ssize_t _credit
+    cdef double _polled
     cdef bint _woken
     cdef public bint _debug
     cdef public bint _stopping
     cdef readonly bint _closed
 
-    cpdef double time(self)
     cdef Handle schedule(self, object callback, tuple args, object context)
     cdef object flush_later(self, Flushable item)
     cpdef object _timer_cancelled(self, TimerHandle handle)
-    cdef double _patience(self)
+    @cython.locals(when=double, delay=double)
+    cdef double _patience(self) except? -2.0
     @cython.locals(count=Py_ssize_t)
     cdef object _take_incoming(self)
     @cython.locals(item=Flushable, index=Py_ssize_t)
     cdef object _flush(self)
+    cpdef object _run_turns(self)
     @cython.locals(arrived=bint)
-    cpdef object run_turn(self)
+    cdef object _run_turn(self)
     @cython.locals(batch=list)
     cdef object _run_ready(self)
-    @cython.locals(index=Py_ssize_t, count=Py_ssize_t, handle=Handle)
+    @cython.locals(index=Py_ssize_t, handle=Handle)
     cdef object _run_all(self, list batch)
     cpdef object _run_now(self, Handle handle)
     cdef object _run_timed(self, Handle handle)

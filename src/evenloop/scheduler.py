@@ -48,9 +48,12 @@ __all__ = ["Flushable", "Scheduler", "logger"]
 
 logger = logging.getLogger("asyncio")
 
-# With work at hand, the engine is asked for news after this many callbacks: a system call
-# for every one of them would cost more than the callback.
+# With work at hand, the engine is asked for news after this many callbacks (a system call for
+# every one of them would cost more than the callback) or seconds (they may be slow ones).
 CALLBACKS_BETWEEN_POLLS = 32
+LONGEST_BETWEEN_POLLS = 0.0005
+
+_NEVER = math.inf
 
 # Without a GIL the "a wake-up is on its way" flag proves nothing: wake every time.
 _FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -80,6 +83,10 @@ class Scheduler:
         self._timers = TimerHeap()
         self._unsent: list[Flushable] = []
         self._clock: Callable[[], float] = engine.clock
+        if type(self).time is not Scheduler.time:
+            # A subclass has a clock of its own: everything goes by it.
+            self._clock = self.time
+        self._polled = 0.0
         self._exception_handler: ExceptionHandler | None = None
         self._order = 0
         self._thread_id: int | None = None
@@ -96,7 +103,7 @@ class Scheduler:
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.time
         """
-        return self._clock()
+        return self.engine.clock()
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -259,7 +266,7 @@ class Scheduler:
         if self._ready or self._stopping or self._incoming or self._due:
             return 0.0
         when = self._timers.deadline()
-        if when < 0.0:
+        if when == _NEVER:
             return -1.0
         delay = when - self._clock()
         return delay if delay > 0.0 else 0.0
@@ -271,13 +278,27 @@ class Scheduler:
             self._ready.append(self._incoming.popleft())
             count -= 1
 
-    def run_turn(self) -> None:
+    def _run_turns(self) -> None:
+        """Make turns until the loop is stopped; the first one asks the engine in any case."""
+        self._credit = 0
+        while True:
+            self._run_turn()
+            if self._stopping:
+                return
+
+    def _run_turn(self) -> None:
         """Make one turn; see the head of this module."""
         self.turn += 1
         arrived = False
-        if self._credit <= 0 or not self._ready or self._stopping:
+        if (
+            self._credit <= 0
+            or not self._ready
+            or self._stopping
+            or self._clock() - self._polled > LONGEST_BETWEEN_POLLS
+        ):
             arrived = self.engine.wait(self._patience())
             self._credit = CALLBACKS_BETWEEN_POLLS
+            self._polled = self._clock()
         if self._woken or self._incoming:
             self._take_incoming()
         if self._timers._heap:
@@ -290,10 +311,6 @@ class Scheduler:
             self._run_all(self._due)
         if self._unsent:
             self._flush()
-
-    def _credit_spent(self) -> None:
-        """Have the next turn ask the engine, whatever is ready."""
-        self._credit = 0
 
     def _run_ready(self) -> None:
         """Run what is in the ready queue now; what it schedules waits in the other list."""
@@ -313,9 +330,8 @@ class Scheduler:
     def _run_all(self, batch: list[Any]) -> None:
         """Run a list of handles and empty it; SystemExit and KeyboardInterrupt leave the rest."""
         index = 0
-        count = len(batch)
         try:
-            while index < count:
+            while index < len(batch):
                 handle = batch[index]
                 # The queue lets go of the handle before it runs, as a popleft() would.
                 batch[index] = None
@@ -325,6 +341,8 @@ class Scheduler:
                         self._run_timed(handle)
                     else:
                         handle.run()
+                        # Whoever keeps the handle does not keep what the call was about.
+                        handle._callback = handle._args = None
         finally:
             handle = None
             del batch[:index]

@@ -11,6 +11,7 @@ every time-out, costs no sift.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 try:
@@ -28,6 +29,8 @@ __all__ = ["TimerHeap"]
 
 # Below this many cancelled timers a pass over the heap is not worth its cost.
 _PURGE_AT_LEAST = 64
+
+_NEVER = math.inf
 
 
 class TimerHeap:
@@ -48,7 +51,8 @@ class TimerHeap:
     def discard(self, handle: TimerHandle) -> None:
         """Note that a timer of this heap is being cancelled."""
         handle._scheduled = False
-        if self._heap[len(self._heap) - 1] is handle:
+        count = len(self._heap)
+        if count > 0 and self._heap[count - 1] is handle:
             # The last leaf can leave on its own: the usual fate of a short time-out.
             self._heap.pop()
             return
@@ -71,11 +75,11 @@ class TimerHeap:
             self._cancelled -= 1
 
     def deadline(self) -> float:
-        """Return the earliest time, or -1.0 when nothing is pending."""
+        """Return the earliest time, or infinity when nothing is pending."""
         if self._cancelled:
             self._drop_cancelled_head()
         if not self._heap:
-            return -1.0
+            return _NEVER
         return self._heap[0]._when
 
     def collect(self, now: float, ready: list[Handle]) -> None:

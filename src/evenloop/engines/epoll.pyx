@@ -178,6 +178,8 @@ cdef class EpollEngine(PosixEngine):
         if self._dirty:
             self.reconcile()
         self.waits += 1
+        if self._failures:
+            timeout = 0
         if timeout == 0:
             count = epoll_wait(self._epfd, self._batch, BATCH, 0)
         else:
@@ -199,9 +201,9 @@ cdef class EpollEngine(PosixEngine):
             if errno != EINTR:
                 PyErr_SetFromErrno(OSError)
             PyErr_CheckSignals()
-            return False
+            count = 0
         self._count = count
-        return count > 0
+        return count > 0 or len(self._failures) > 0
 
     cpdef object deliver(self):
         cdef int count = self._count
@@ -213,6 +215,8 @@ cdef class EpollEngine(PosixEngine):
         cdef Slot slot
         # Level-triggered: what an interrupt leaves undelivered will be reported again.
         self._count = 0
+        if self._failures:
+            self._deliver_failures()
         for index in range(count):
             data = self._batch[index].data.u64
             events = self._batch[index].events

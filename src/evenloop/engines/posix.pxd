@@ -10,5 +10,5 @@ cdef class PosixEngine(ReadinessEngine):
     cdef bint attempt_recv(self, Op op) except -1
     cdef bint attempt_recv_into(self, Op op) except -1
     cdef bint attempt_send(self, Op op) except -1
-    cdef bint _failed(self, Op op) except -1
+    cdef ssize_t _read(self, Op op, void* buffer, size_t size) except -2
     cdef bint _refused(self, Op op, int code) except -1

@@ -1,7 +1,7 @@
 """The requests of a stream in C, for the readiness engines of POSIX systems.
 
-`read`, `send` and `sendmsg` never block here (every descriptor is non-blocking), so the GIL
-stays held: giving it up costs more than the call. Reads land in one slab that the engine
+`recv`, `read`, `send` and `sendmsg` never block here (sockets are told so by a flag, every other
+descriptor is non-blocking), so the GIL stays held: giving it up costs more than the call. Reads land in one slab that the engine
 keeps, and become one `bytes` of the exact size; nothing large is allocated per read.
 What is not hot is left to the portable requests of `readiness`.
 """
@@ -9,6 +9,7 @@ What is not hot is left to the portable requests of `readiness`.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -29,18 +30,20 @@ cdef extern from "<sys/socket.h>" nogil:
     struct msghdr:
         iovec* msg_iov
         size_t msg_iovlen
+    int MSG_DONTWAIT
+    ssize_t recv(int fd, void* buffer, size_t size, int flags)
     ssize_t send(int fd, const void* buffer, size_t size, int flags)
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
 
 cdef extern from *:
     """
     #ifdef MSG_NOSIGNAL
-    #define EVENLOOP_NOSIGNAL MSG_NOSIGNAL
+    #define EVENLOOP_SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)
     #else
-    #define EVENLOOP_NOSIGNAL 0   /* macOS: the interpreter ignores SIGPIPE */
+    #define EVENLOOP_SEND_FLAGS MSG_DONTWAIT   /* macOS: the interpreter ignores SIGPIPE */
     #endif
     """
-    int EVENLOOP_NOSIGNAL
+    int EVENLOOP_SEND_FLAGS
 
 cdef enum:
     # Pieces of one vectored send; a longer queue takes another call.
@@ -82,14 +85,11 @@ cdef class PosixEngine(ReadinessEngine):
                 # Larger than the slab: the maker asked for it and means it.
                 return ReadinessEngine.attempt(self, op)
             size = SLAB_SIZE
-        while True:
-            count = read(op.fd, self._slab, size)
-            if count >= 0:
-                op.result = PyBytes_FromStringAndSize(self._slab, count)
-                return True
-            if errno != EINTR:
-                break
-        return self._failed(op)
+        count = self._read(op, self._slab, size)
+        if count >= 0:
+            op.result = PyBytes_FromStringAndSize(self._slab, count)
+            return True
+        return self._refused(op, errno)
 
     cdef bint attempt_recv_into(self, Op op) except -1:
         cdef Py_buffer view
@@ -98,17 +98,12 @@ cdef class PosixEngine(ReadinessEngine):
         buffer = op.acquire()
         if buffer is None:
             return False
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
-            PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        except (BufferError, TypeError) as error:
-            op.error = error
-            return True
-        while True:
-            count = read(op.fd, view.buf, view.len)
+            count = self._read(op, view.buf, view.len)
             code = errno
-            if count >= 0 or code != EINTR:
-                break
-        PyBuffer_Release(&view)
+        finally:
+            PyBuffer_Release(&view)
         if count >= 0:
             op.result = count
             return True
@@ -143,7 +138,7 @@ cdef class PosixEngine(ReadinessEngine):
                 if count == 1:
                     if op.sock is not None:
                         sent = send(
-                            op.fd, vector[0].iov_base, vector[0].iov_len, EVENLOOP_NOSIGNAL
+                            op.fd, vector[0].iov_base, vector[0].iov_len, EVENLOOP_SEND_FLAGS
                         )
                     else:
                         sent = write(op.fd, vector[0].iov_base, vector[0].iov_len)
@@ -151,12 +146,13 @@ cdef class PosixEngine(ReadinessEngine):
                     memset(&message, 0, sizeof(message))
                     message.msg_iov = vector
                     message.msg_iovlen = count
-                    sent = sendmsg(op.fd, &message, EVENLOOP_NOSIGNAL)
+                    sent = sendmsg(op.fd, &message, EVENLOOP_SEND_FLAGS)
                 else:
                     sent = writev(op.fd, vector, count)
                 code = errno
                 if sent >= 0 or code != EINTR:
                     break
+                PyErr_CheckSignals()
         finally:
             while held > 0:
                 held -= 1
@@ -166,8 +162,18 @@ cdef class PosixEngine(ReadinessEngine):
             return True
         return self._refused(op, code)
 
-    cdef bint _failed(self, Op op) except -1:
-        return self._refused(op, errno)
+    cdef ssize_t _read(self, Op op, void* buffer, size_t size) except -2:
+        """Read what is there; -1 with errno if nothing is."""
+        cdef ssize_t count
+        while True:
+            if op.sock is not None:
+                # Should the user's socket be a blocking one, it must not block the process.
+                count = recv(op.fd, buffer, size, MSG_DONTWAIT)
+            else:
+                count = read(op.fd, buffer, size)
+            if count >= 0 or errno != EINTR:
+                return count
+            PyErr_CheckSignals()
 
     cdef bint _refused(self, Op op, int code) except -1:
         """Record why a call failed; False where it would only have blocked."""

@@ -25,6 +25,7 @@ cdef class Slot:
 cdef class ReadinessEngine(Engine):
     cdef list _slots
     cdef list _dirty
+    cdef list _failures
     cdef public Py_ssize_t waits
     cdef public Py_ssize_t events
     cdef public Py_ssize_t changes
@@ -37,6 +38,10 @@ cdef class ReadinessEngine(Engine):
     cpdef object reconcile(self)
     @cython.locals(op=Op, following=Op)
     cdef object _fail(self, Slot slot, object error)
+    @cython.locals(op=Op)
+    cdef object _deliver_failures(self)
+    cdef Slot _renewed(self, Slot slot)
+    cdef bint _try(self, Op op) except -1
     cpdef bint dispatch(self, Slot slot, int ready) except -1
     @cython.locals(following=Op)
     cdef bint _advance(self, Slot slot, Op op, bint reading) except -1

@@ -95,6 +95,8 @@ class ReadinessEngine(Engine):
     def __init__(self) -> None:
         self._slots: list[Slot | None] = []
         self._dirty: list[Slot] = []
+        # Requests that the kernel refused, or whose descriptor is gone: to be delivered.
+        self._failures: list[Op] = []
         self.waits = 0
         self.events = 0
         self.changes = 0
@@ -128,6 +130,9 @@ class ReadinessEngine(Engine):
         if head is None:
             # Nobody is ahead in the queue, so a one-shot request may succeed right away.
             if not op.multishot and not polling and self.attempt(op):
+                if slot.owner is None and wanted_by(slot) == 0:
+                    # The engine must not keep the user's socket alive.
+                    self._mark(slot)
                 return True
             if reading:
                 slot.reader = op
@@ -171,7 +176,9 @@ class ReadinessEngine(Engine):
         op.next = None
         if slot.owner is None:
             # A user's descriptor may be closed right after this: settle it now.
-            if wanted_by(slot) != slot.armed:
+            if wanted_by(slot) == 0:
+                self._renewed(slot)
+            elif wanted_by(slot) != slot.armed:
                 self.update(slot, wanted_by(slot))
         elif not reading:
             self._mark(slot)
@@ -199,9 +206,7 @@ class ReadinessEngine(Engine):
             slot = self._slots[fd]
             if slot is not None:
                 self._release(slot)
-                if slot.armed:
-                    self.update(slot, 0)
-                self._slots[fd] = Slot(fd, slot.generation + 1)
+                self._renewed(slot)
 
     def _release(self, slot: Slot) -> None:
         """End every request of a slot; their makers asked for it."""
@@ -214,13 +219,18 @@ class ReadinessEngine(Engine):
                 op = following
         slot.reader = slot.writer = slot.owner = slot.sock = None
 
-    def _abandon(self, slot: Slot) -> None:
-        """The descriptor was closed and its number came back: fail what waited for the old."""
+    def _renewed(self, slot: Slot) -> Slot:
+        """Begin a new life for a number: events of the old one will be recognised."""
         replacement = Slot(slot.fd, slot.generation + 1)
         self._slots[slot.fd] = replacement
         if slot.armed:
             # The old watch may live on (the file has another descriptor somewhere).
             self.update(slot, 0)
+        return replacement
+
+    def _abandon(self, slot: Slot) -> None:
+        """The descriptor was closed and its number came back: fail what waited for the old."""
+        self._renewed(slot)
         self._fail(slot, OSError(errno.EBADF, f"descriptor {slot.fd} was closed while in use"))
 
     def _slot(self, fd: int) -> Slot:
@@ -238,15 +248,16 @@ class ReadinessEngine(Engine):
         slot = self._slot(op.fd)
         if slot.owner is not None:
             return slot
-        if slot.sock is not op.sock or op.sock is None:
-            known = slot.sock if op.sock is not None else None
-            if known is not None and known.fileno() != op.fd:
-                self._abandon(slot)
-                slot = self._slot(op.fd)
-            slot.sock = op.sock
-            if slot.reader is None and slot.writer is None and slot.armed:
-                # Nobody vouches for this watch any more.
-                self.update(slot, 0)
+        if slot.sock is op.sock and op.sock is not None:
+            return slot
+        known = slot.sock if op.sock is not None else None
+        if known is not None and known.fileno() != op.fd:
+            self._abandon(slot)
+            slot = self._slot(op.fd)
+        elif slot.reader is None and slot.writer is None:
+            # Nobody vouches for what the kernel watches under this number.
+            slot = self._renewed(slot)
+        slot.sock = op.sock
         return slot
 
     # ---- telling the kernel ----------------------------------------------------------------
@@ -273,7 +284,7 @@ class ReadinessEngine(Engine):
                     self._fail(slot, error)
 
     def _fail(self, slot: Slot, error: OSError) -> None:
-        """The kernel will not watch this descriptor: complete its requests with the reason."""
+        """The kernel will not watch this descriptor: deliver the reason to its requests."""
         for head in (slot.reader, slot.writer):
             op = head
             if op is slot.reader:
@@ -285,14 +296,26 @@ class ReadinessEngine(Engine):
                 op.next = None
                 op.active = False
                 op.error = error
-                op.complete()
+                self._failures.append(op)
                 op = following
+
+    def _deliver_failures(self) -> None:
+        while self._failures:
+            op = self._failures.pop(0)
+            # Its maker may have started it anew meanwhile.
+            if not op.active and op.error is not None:
+                op.complete()
 
     # ---- events ----------------------------------------------------------------------------
 
     def dispatch(self, slot: Slot, ready: int) -> bool:
         """Carry out what was waiting for these events; False if nobody was."""
         used = False
+        if slot.owner is None and slot.sock is not None and slot.sock.fileno() != slot.fd:
+            # Closed while requests wait; the number may be another file's by now.
+            self._abandon(slot)
+            self._deliver_failures()
+            return True
         if ready & READABLE and slot.reader is not None:
             used = self._advance(slot, slot.reader, True)
         if ready & WRITABLE and slot.writer is not None:
@@ -302,11 +325,21 @@ class ReadinessEngine(Engine):
             self._mark(slot)
         return used
 
+    def _try(self, op: Op) -> bool:
+        """Attempt a request in flight; whatever goes wrong is its maker's to hear."""
+        try:
+            return self.attempt(op)
+        except Exception as error:
+            # A buffer that was released or shrunk while it waited, say.
+            op.result = None
+            op.error = error
+            return True
+
     def _advance(self, slot: Slot, op: Op, reading: bool) -> bool:
         if op.multishot:
             burst = BURST if op.kind == ACCEPT or op.kind == RECVFROM else 1
             self.idle += 1
-            while burst > 0 and op.active and self.attempt(op):
+            while burst > 0 and op.active and self._try(op):
                 self.idle = 0
                 op.complete()
                 burst -= 1
@@ -316,7 +349,7 @@ class ReadinessEngine(Engine):
                 if following is not None and op.active:
                     self._advance(slot, following, reading)
             return True
-        if not self.attempt(op):
+        if not self._try(op):
             self.idle += 1
             return True
         self.idle = 0
@@ -379,12 +412,6 @@ class ReadinessEngine(Engine):
             op.error = None
         except (BlockingIOError, InterruptedError):
             return False
-        except (BufferError, TypeError) as error:
-            if kind != RECV_INTO:
-                raise
-            # The maker's buffer is none that can be written to.
-            op.result = None
-            op.error = error
         except OSError as error:
             if error.errno in _WOULD_BLOCK:
                 return False

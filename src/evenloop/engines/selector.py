@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import time
 from typing import Any, cast
 
 try:
@@ -28,6 +29,9 @@ __all__ = ["SelectorEngine"]
 
 # selectors.EVENT_READ and EVENT_WRITE are 1 and 2, as READABLE and WRITABLE are.
 assert (selectors.EVENT_READ, selectors.EVENT_WRITE) == (READABLE, WRITABLE)
+
+# A day, in seconds; longer waits are taken in pieces.
+_LONGEST_WAIT = 86400.0
 
 # So many events in a row for nobody are not chance (a rival process took the data).
 _IDLE_EVENTS = 64
@@ -77,14 +81,24 @@ class SelectorEngine(ReadinessEngine):
         """Wait for events."""
         self.reconcile()
         self.waits += 1
-        self._events = self.selector.select(None if timeout < 0 else timeout)
-        return bool(self._events)
+        if self._failures:
+            timeout = 0.0
+        started = time.monotonic()
+        self._events = self.selector.select(None if timeout < 0 else min(timeout, _LONGEST_WAIT))
+        if not self._events and timeout != 0:
+            # Nothing, and too soon: an event that the selector itself could not place.
+            if timeout < 0 or time.monotonic() - started < timeout * 0.5:
+                self.idle += 1
+            if self.idle > _IDLE_EVENTS:
+                self._renew()
+        return bool(self._events or self._failures)
 
     def deliver(self) -> None:
         """Dispatch the events of the last wait."""
         # Level-triggered: what an interrupt leaves undelivered will be reported again.
         events = self._events
         self._events = []
+        self._deliver_failures()
         for key, ready in events:
             slot = key.data
             if slot is None:
@@ -130,8 +144,14 @@ class SelectorEngine(ReadinessEngine):
         """Take a new selector of the same kind, with the watches that are wanted."""
         self.idle = 0
         old = self.selector
-        self.selector = cast(Any, type(old))()
-        old.close()
+        try:
+            self.selector = cast(Any, type(old))()
+        except TypeError:
+            # A class of the user's that cannot be made just so: put everything up anew in it.
+            for key in list(old.get_map().values()):
+                self._unregister(key.fd)
+        else:
+            old.close()
         self._registered.clear()
         self.selector.register(self._receiver, READABLE, None)
         for slot in self._slots:

@@ -25,6 +25,8 @@ class SocketMethods(Room):
         """
         self._check_socket(sock)
         _check_size(nbytes)
+        if nbytes == 0:
+            return b""
         return await sockets.receive(self, sock, nbytes)  # type: ignore[no-any-return]
 
     async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:

@@ -24,4 +24,4 @@ cdef class FlowControl(BaseTransport):
     cdef public Py_ssize_t _pending_size
 
     cdef object _maybe_pause(self)
-    cdef object _maybe_resume(self)
+    cdef object _maybe_resume(self, bint inside=*)

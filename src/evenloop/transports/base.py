@@ -10,6 +10,7 @@ Documented at https://docs.python.org/3/library/asyncio-protocol.html#transports
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -136,8 +137,8 @@ class FlowControl(BaseTransport):
             low = high // 4
         if not high >= low >= 0:
             raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._high = high
-        self._low = low
+        self._high = min(int(high), sys.maxsize)
+        self._low = min(int(low), sys.maxsize)
         self._maybe_pause()
 
     def _maybe_pause(self) -> None:
@@ -152,13 +153,19 @@ class FlowControl(BaseTransport):
         except BaseException as exc:
             self._flow_failed(exc, "protocol.pause_writing() failed")
 
-    def _maybe_resume(self) -> None:
-        """Let the protocol write again when little enough waits."""
+    def _maybe_resume(self, inside: bool = False) -> None:
+        """Let the protocol write again when little enough waits.
+
+        `inside` tells that a call of the application's led here: its context stays.
+        """
         if not self._writing_paused or self._pending_size > self._low:
             return
         self._writing_paused = False
         try:
-            call_none(self._context, self._protocol.resume_writing)
+            if inside:
+                self._protocol.resume_writing()
+            else:
+                call_none(self._context, self._protocol.resume_writing)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:

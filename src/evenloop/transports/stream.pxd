@@ -50,7 +50,7 @@ cdef class StreamTransport(FlowControl):
     cpdef object write(self, object data)
     cdef object _queue(self, bytes data)
     cdef object _send(self)
-    cdef object _sent(self)
+    cdef object _sent(self, bint inside)
     @cython.locals(size=Py_ssize_t)
     cdef object _consume(self, Py_ssize_t count)
     cdef object _drained(self)

@@ -48,44 +48,53 @@ _PIECES = 64
 class Reader(Op):
     """The reading half of a stream."""
 
-    def __init__(self, transport: StreamTransport, fd: int, sock: Any) -> None:
+    def __init__(self, transport: Any, fd: int, sock: Any) -> None:
         Op.__init__(self, RECV, fd, sock)
         self.transport = transport
         self.multishot = True
 
     def complete(self) -> None:
         """Hand on what was read."""
+        transport = self.transport
+        if transport is None:
+            return
         if self.error is not None:
             error = self.error
             self.error = None
-            self.transport._fatal_error(error, "Fatal read error on socket transport")
-        elif self.kind == RECV:
+            transport._fatal_error(error, "Fatal read error on socket transport")
+        elif type(self.result) is bytes:
             data = self.result
             self.result = None
-            self.transport._deliver(data)
+            transport._deliver(data)
         else:
-            self.transport._delivered_into(self.result)
+            transport._delivered_into(self.result)
 
     def acquire(self) -> Any:
         """Ask the protocol where to read to."""
-        return self.transport._acquire()
+        transport = self.transport
+        return None if transport is None else transport._acquire()
 
 
 class Writer(Op):
     """The writing half of a stream."""
 
-    def __init__(self, transport: StreamTransport, fd: int, sock: Any) -> None:
+    def __init__(self, transport: Any, fd: int, sock: Any) -> None:
         Op.__init__(self, SEND, fd, sock)
         self.transport = transport
 
     def complete(self) -> None:
         """Go on after something was sent."""
-        self.transport._sent()
+        transport = self.transport
+        if transport is not None:
+            transport._sent(False)
 
     def acquire(self) -> Any:
         """Return what waits to be sent."""
-        pending = self.transport._pending
-        head = self.transport._head
+        transport = self.transport
+        if transport is None:
+            return []
+        pending = transport._pending
+        head = transport._head
         if head == 0 and len(pending) <= _PIECES:
             return pending
         return pending[head : head + _PIECES]
@@ -191,6 +200,11 @@ class StreamTransport(FlowControl):
 
     # ---- reading ---------------------------------------------------------------------------
 
+    @property
+    def _protocol_paused(self) -> bool:
+        """Whether the protocol was asked to stop writing; asyncio's name for it."""
+        return self._writing_paused
+
     def is_reading(self) -> bool:
         """Return True if the transport hands on what arrives."""
         return not self._closing and not self._paused
@@ -256,7 +270,11 @@ class StreamTransport(FlowControl):
             self._ended()
             return
         try:
-            call_one(self._context, self._data_received, count)
+            updated = self._data_received
+            if self._reader.kind != RECV_INTO:
+                # get_buffer() put another kind of protocol in its own place.
+                updated = self._protocol.buffer_updated
+            call_one(self._context, updated, count)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -333,8 +351,13 @@ class StreamTransport(FlowControl):
     def flush(self) -> None:
         """Send what was gathered during the turn."""
         self._gathering = False
-        if self._pending and not self._writer.active and not self._lost:
-            self._send()
+        if (
+            self._pending
+            and not self._writer.active
+            and not self._lost
+            and self._engine.start(self._writer)
+        ):
+            self._sent(False)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send an iterable of bytes-likes, in one call where that is possible.
@@ -392,10 +415,10 @@ class StreamTransport(FlowControl):
     def _send(self) -> None:
         """Send what is pending, as much as goes; the rest when it can."""
         if self._engine.start(self._writer):
-            self._sent()
+            self._sent(True)
 
-    def _sent(self) -> None:
-        """Take note of what was sent, and go on with the rest."""
+    def _sent(self, inside: bool) -> None:
+        """Take note of what was sent, and go on with the rest; see `_maybe_resume`."""
         writer = self._writer
         while True:
             if writer.error is not None:
@@ -408,10 +431,10 @@ class StreamTransport(FlowControl):
                 break
             if not self._engine.start(writer):
                 if self._writing_paused:
-                    self._maybe_resume()
+                    self._maybe_resume(inside)
                 return
         if self._writing_paused:
-            self._maybe_resume()
+            self._maybe_resume(inside)
         # The protocol may have written again, or closed.
         if not self._pending and (self._closing or self._eof or self._empty_waiter is not None):
             self._drained()
@@ -504,7 +527,10 @@ class StreamTransport(FlowControl):
         self._file.close()
         self._file = None
         self._sock = None
-        self._reader.sock = self._writer.sock = None
+        reader, writer = self._reader, self._writer
+        reader.sock = writer.sock = None
+        # The ops and the transport refer to each other: part them, and it is freed at once.
+        reader.transport = writer.transport = None
         self._data_received = None
         self._protocol = None
         server = self._server
