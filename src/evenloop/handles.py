@@ -93,6 +93,9 @@ class Handle:
 
     def run(self) -> None:
         """Run the callback and see to what it raises."""
+        if self._args is None:
+            # It has run, or was cancelled.
+            return
         try:
             call_args(self._context, self._callback, self._args)  # type: ignore[arg-type]
         except (SystemExit, KeyboardInterrupt):
@@ -154,7 +157,7 @@ class TimerHandle(Handle):
         self._cancelled = False
         self._repr = None
         self._source_traceback = None
-        self._when = when
+        self._when = float(when)
         self._order = order
         self._scheduled = False
 

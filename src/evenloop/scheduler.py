@@ -71,6 +71,8 @@ class Scheduler:
     """The ready queue, the timers and the turn of a loop."""
 
     def __init__(self, engine: Engine) -> None:
+        if getattr(self, "engine", None) is not None:
+            raise RuntimeError(f"{self!r} is made already")
         self.engine = engine
         #: How many turns this loop has made.
         self.turn = 0
@@ -95,6 +97,9 @@ class Scheduler:
         self._debug = False
         self._stopping = False
         self._closed = False
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} cannot be copied or pickled")
 
     # ---- asking for calls ------------------------------------------------------------------
 
@@ -207,6 +212,9 @@ class Scheduler:
             self._check_call(method, callback)
         self._order += 1
         try:
+            if isinstance(when, (str, bytes)):
+                # float() would read it as a number.
+                raise TypeError
             handle = TimerHandle(when, self._order, callback, args, self, context)
         except TypeError:
             raise TypeError(f"when must be a number of seconds, got {when!r}") from None

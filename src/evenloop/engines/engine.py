@@ -88,6 +88,9 @@ class Op:
         """
         return self.buffer
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} belongs to its engine and cannot be copied or pickled")
+
     def __repr__(self) -> str:
         state = "in flight" if self.active else "idle"
         return f"<{type(self).__name__} kind={self.kind} fd={self.fd} {state}>"
@@ -102,6 +105,9 @@ class Engine:
     model = "readiness"
     #: The loop's clock: seconds, monotonic.
     clock = staticmethod(time.monotonic)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} cannot be copied or pickled")
 
     def start(self, op: Op) -> bool:
         """Begin a request; True when it is finished already."""

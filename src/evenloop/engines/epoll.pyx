@@ -251,11 +251,12 @@ cdef class EpollEngine(PosixEngine):
         """Replace the epoll set by a new one with the watches that are wanted."""
         cdef Slot slot
         cdef int old = self._epfd
+        cdef int new = epoll_create1(EPOLL_CLOEXEC)
+        if new < 0:
+            # Out of descriptors: go on with the old set and try again at the next wait.
+            return
         self._rebuild = False
-        self._epfd = epoll_create1(EPOLL_CLOEXEC)
-        if self._epfd < 0:
-            self._epfd = old
-            PyErr_SetFromErrno(OSError)
+        self._epfd = new
         close(old)
         self._watch(self._wakefd, EPOLLIN, WAKE)
         if self._signal_reader >= 0:

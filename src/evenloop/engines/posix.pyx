@@ -110,7 +110,7 @@ cdef class PosixEngine(ReadinessEngine):
         return self._refused(op, code)
 
     cdef bint attempt_send(self, Op op) except -1:
-        cdef list pieces = <list>op.acquire()
+        cdef list pieces = op.acquire()
         cdef Py_ssize_t total = len(pieces)
         cdef iovec vector[MAX_PIECES]
         cdef Py_buffer views[MAX_PIECES]

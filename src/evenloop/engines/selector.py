@@ -103,7 +103,7 @@ class SelectorEngine(ReadinessEngine):
             slot = key.data
             if slot is None:
                 self._drain()
-            elif self._slots[slot.fd] is slot:
+            elif slot.fd < len(self._slots) and self._slots[slot.fd] is slot:
                 self.events += 1
                 self.dispatch(slot, ready)
         if self.idle > _IDLE_EVENTS:
@@ -146,6 +146,9 @@ class SelectorEngine(ReadinessEngine):
         old = self.selector
         try:
             self.selector = cast(Any, type(old))()
+        except OSError:
+            # Out of descriptors: go on with the old one and try again later.
+            return
         except TypeError:
             # A class of the user's that cannot be made just so: put everything up anew in it.
             for key in list(old.get_map().values()):

@@ -51,6 +51,9 @@ class BaseTransport(Flushable):
     def __class__(self) -> type:
         return asyncio.BaseTransport
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} cannot be copied or pickled")
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known under `name`, or `default`.
 

@@ -192,11 +192,12 @@ class StreamTransport(FlowControl):
                     "protocol": self._protocol,
                 }
             )
-        self._begun = True
-        if not self._closing and not self._paused:
-            self._start_reading()
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        finally:
+            self._begun = True
+            if not self._closing and not self._paused:
+                self._start_reading()
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
 
     # ---- reading ---------------------------------------------------------------------------
 
