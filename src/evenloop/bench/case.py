@@ -162,6 +162,8 @@ class Case:
     """Whether the body is run first with a twentieth of the work."""
     patience: float = 60.0
     """Seconds after which the process is ended, at full size."""
+    preparation: float = 0.0
+    """Seconds that it may take besides, at any size."""
 
 
 _cases: dict[str, Case] = {}

@@ -21,7 +21,8 @@ from evenloop.bench.case import Bench, CannotRun, Sample
 __all__ = ["few", "hold", "load", "raise_limit", "wait_in_thread"]
 
 SECONDS = 1.0
-PATIENCE = 60.0
+MANY = 64 << 20  # bytes under way, from which on a second is not enough to average over
+PATIENCE = 150.0
 SPARE = 60  # descriptors that are not connections
 
 
@@ -105,6 +106,8 @@ async def load(
         server: The process whose processor time counts; None: this one.
     """
     seconds = max(0.02, SECONDS * bench.scale)
+    if size * connections > MANY:
+        seconds *= 3
     options = ["-s", size, "-c", connections, "-w", window, "-t", seconds]
     command = _command(kind, address, *options, "-p", server or os.getpid())
     told = await wait_in_thread(_answer, command)

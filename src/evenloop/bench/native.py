@@ -18,7 +18,7 @@ from pathlib import Path
 
 from evenloop.bench.case import CannotRun
 
-__all__ = ["echo_program", "load_program", "tls_load_program"]
+__all__ = ["cache_folder", "echo_program", "load_program", "tls_load_program"]
 
 FLAGS = ("-O2", "-g0")
 TLS_FLAGS = ("-DWITH_TLS",)
@@ -60,12 +60,11 @@ def _built(name: str, flags: tuple[str, ...] = (), libraries: tuple[str, ...] = 
     compiler = _compiler()
     command = [compiler, *FLAGS, *flags]
     mark = hashlib.sha256(repr((command, libraries)).encode() + source.read_bytes()).hexdigest()
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evenloop-bench"
+    folder = Path(cache_folder())
     program = folder / f"{name}-{mark[:16]}"
     if program.exists():
         return str(program)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as own:
             fresh = os.path.join(own, name)
             subprocess.run(
@@ -81,6 +80,20 @@ def _built(name: str, flags: tuple[str, ...] = (), libraries: tuple[str, ...] = 
     except OSError as error:
         raise CannotRun(f"{source.name} cannot be built: {error}") from None
     return str(program)
+
+
+def cache_folder() -> str:
+    """Where things that the benchmarks make are kept.
+
+    Raises:
+        CannotRun: It cannot be made.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evenloop-bench"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotRun(f"no folder to keep things in: {error}") from None
+    return str(folder)
 
 
 def _compiler() -> str:

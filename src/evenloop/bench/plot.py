@@ -117,6 +117,7 @@ def _bars(pyplot: Any, run: Run, rows: list[Row]) -> Any:
                     fontsize=7 if name == run.subject else 5.5,
                     weight=weight,
                     color=_OURS if name == run.subject else _INK,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
                 )
     axes.axvline(1, color=_INK, linewidth=0.7, zorder=3)
     axes.axhline(len(groups) - 1.5, color="#c8ccd0", linewidth=0.8)
@@ -185,5 +186,5 @@ def _curves(pyplot: Any, run: Run, rows: list[Row]) -> Any:
 def _small_print(run: Run) -> str:
     known = dict(lines(run.machine))
     python = known["Python"].partition(",")[0]
-    rounds = run.options.get("rounds")
-    return f"{python}, {known['machine'].partition(',')[0]}, median of {rounds} rounds"
+    processor = known["machine"].partition(",")[0]
+    return f"{python}, {processor}, medians of {run.options['rounds']} rounds"

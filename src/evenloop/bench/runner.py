@@ -109,7 +109,7 @@ def sample(case: Case, contender: Contender, scale: float) -> dict[str, Any]:
         errors="replace",
         start_new_session=True,
     )
-    patience = _STARTING + case.patience * max(scale, 0.1)
+    patience = _STARTING + case.preparation + case.patience * max(scale, 0.1)
     try:
         out, err = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:

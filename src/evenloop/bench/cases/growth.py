@@ -44,6 +44,7 @@ def _connections(total: int) -> Case:
         curve=("connections", total),
         rounds=3,
         warm=False,
+        preparation=20,
     )
 
 

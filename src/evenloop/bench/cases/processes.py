@@ -84,10 +84,11 @@ async def pipe_writes(bench: Bench) -> None:
 
     reading, writing = os.pipe()
     with open(reading, "rb", 0) as source, open(writing, "wb", 0) as sink:
-        await loop.connect_read_pipe(Reader, source)
+        reading_end, _ = await loop.connect_read_pipe(Reader, source)
         _, writer = await loop.connect_write_pipe(Writer, sink)
         with bench.watch:
             writer.write()
             await done
         writer.transport.close()
+        reading_end.close()
         await closed

@@ -102,7 +102,7 @@ async def sock_methods() -> AsyncIterator[Address]:
     tasks: set[asyncio.Task[None]] = set()
 
     async def answer(sock: socket.socket) -> None:
-        with sock:
+        with sock, suppress(ConnectionError):
             while data := await loop.sock_recv(sock, 65536):
                 await loop.sock_sendall(sock, data)
 
@@ -211,6 +211,7 @@ def _case(name: str, size: int, connections: int) -> Case:
         quick=size == 1 and connections == 100,
         limit=None if kind == "tls" else limit,
         warm=False,
+        preparation=connections / 50,  # TLS handshakes with a client in Python
     )
 
 
