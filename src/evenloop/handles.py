@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.events
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ if not cython.compiled:
     from evenloop._calls import call_args, copy_context
 
 if TYPE_CHECKING:
+    import threading
     from contextvars import Context
 
     from evenloop.scheduler import Scheduler
@@ -233,11 +233,12 @@ class ThreadSafeHandle(Handle):
         callback: Callable[..., Any],
         args: tuple[Any, ...],
         loop: Scheduler,
-        context: Context | None = None,
+        context: Context | None,
+        lock: threading.RLock,
     ) -> None:
+        """Take `lock`, a reentrant one: the callback may cancel its own handle."""
         Handle.__init__(self, callback, args, loop, context)
-        # Reentrant: the callback may cancel its own handle.
-        self._lock = threading.RLock()
+        self._lock = lock
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -255,6 +256,16 @@ class ThreadSafeHandle(Handle):
 
     def run(self) -> None:
         """Run the callback unless it was cancelled meanwhile."""
-        with self._lock:
+        self._lock.acquire()
+        try:
             if not self._cancelled:
                 Handle.run(self)
+        finally:
+            self._lock.release()
+
+
+if not cython.compiled:
+    # Compiled, these are functions that spare the argument tuple of a call; see _make.pxd.
+    new_handle = Handle
+    new_thread_safe_handle = ThreadSafeHandle
+    new_timer = TimerHandle

@@ -29,19 +29,14 @@ from evenloop.subprocesses import Processes
 
 if TYPE_CHECKING:
     import selectors
-    from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Generator
 
     from evenloop.engines import Engine
-
-    TaskFactory = Callable[..., asyncio.Future[Any]]
 
 __all__ = ["EventLoop", "ProactorEventLoop", "SelectorEventLoop"]
 
 # Frames of a coroutine's origin that debug mode keeps.
 _ORIGIN_DEPTH = 10
-
-# From 3.13.3 on a task factory is given every keyword that create_task() was given.
-_FACTORY_TAKES_NAME = sys.version_info >= (3, 13, 3)
 
 
 class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's parameters
@@ -56,7 +51,6 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
         engine that cannot run here.
         """
         super().__init__(choose(engine))
-        self._task_factory: TaskFactory | None = None
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._asyncgens_shut_down = False
         self._running = False
@@ -197,61 +191,6 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
                         "asyncgen": agen,
                     }
                 )
-
-    # ---- futures and tasks -----------------------------------------------------------------
-
-    def create_task(  # type: ignore[override]  # the keywords are the running Python's
-        self, coro: Coroutine[Any, Any, Any], **kwargs: Any
-    ) -> asyncio.Task[Any]:
-        """Run a coroutine as a task, which the task factory makes if one is set.
-
-        Takes `name`, `context` and whatever else the running Python's `asyncio.Task` takes
-        (`eager_start` on 3.14); each reaches the factory only if it was given.
-
-        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_task
-        """
-        self._check_closed()
-        factory = self._task_factory
-        if factory is None:
-            task = asyncio.Task(coro, loop=self, **kwargs)
-            if task._source_traceback:  # type: ignore[attr-defined]
-                del task._source_traceback[-1]  # type: ignore[attr-defined]
-            return task
-        return self._make_task(factory, coro, kwargs)
-
-    def _make_task(
-        self, factory: TaskFactory, coro: Coroutine[Any, Any, Any], kwargs: dict[str, Any]
-    ) -> asyncio.Task[Any]:
-        """Have a factory make a task, with no keyword that was not given or that it lacks."""
-        if not _FACTORY_TAKES_NAME:
-            # Until 3.13.2 a factory is given the context alone; the name is set afterwards.
-            given = {key: value for key, value in kwargs.items() if key != "name"}
-            if given.get("context", self) is None:
-                del given["context"]
-            task: Any = factory(self, coro, **given)
-            name = kwargs.get("name")
-            if name is not None and hasattr(task, "set_name"):
-                task.set_name(name)
-            return task  # type: ignore[no-any-return]
-        return factory(self, coro, **kwargs)  # type: ignore[return-value]
-
-    def set_task_factory(self, factory: TaskFactory | None) -> None:
-        """Set `factory(loop, coro, **kwargs)` as what makes tasks; None for `asyncio.Task`.
-
-        Raises TypeError if it is neither callable nor None.
-
-        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.set_task_factory
-        """
-        if factory is not None and not callable(factory):
-            raise TypeError(f"task factory must be a callable or None, got {factory!r}")
-        self._task_factory = factory
-
-    def get_task_factory(self) -> TaskFactory | None:
-        """Return the task factory, or None for the default.
-
-        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.get_task_factory
-        """
-        return self._task_factory
 
     # ---- debugging -------------------------------------------------------------------------
 

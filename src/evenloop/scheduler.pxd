@@ -2,7 +2,8 @@ cimport cython
 
 from evenloop._calls cimport copy_context
 from evenloop.engines.engine cimport Engine
-from evenloop.handles cimport Handle, ThreadSafeHandle, TimerHandle
+from evenloop._make cimport new_handle, new_thread_safe_handle, new_timer
+from evenloop.handles cimport Handle, TimerHandle
 from evenloop.timers cimport TimerHeap
 
 
@@ -28,6 +29,7 @@ cdef class Scheduler:
     cdef list _unsent
     cdef object _clock
     cdef object _exception_handler
+    cdef object _task_factory
     cdef long long _order
     cdef public object _thread_id
     cdef Py_ssize_t _credit
@@ -37,6 +39,7 @@ cdef class Scheduler:
     cdef public bint _stopping
     cdef readonly bint _closed
 
+    @cython.locals(handle=Handle)
     cdef Handle schedule(self, object callback, tuple args, object context)
     cdef object flush_later(self, Flushable item)
     cpdef object _timer_cancelled(self, TimerHandle handle)

@@ -34,14 +34,17 @@ except ImportError:
     from evenloop import _cython as cython
 
 if not cython.compiled:
-    from evenloop.handles import Handle, ThreadSafeHandle, TimerHandle
+    from evenloop.handles import new_handle, new_thread_safe_handle, new_timer
     from evenloop.timers import TimerHeap
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from contextvars import Context
 
     from evenloop.engines.engine import Engine
+    from evenloop.handles import Handle, TimerHandle
 
+    TaskFactory = Callable[..., Any]
     ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 __all__ = ["Flushable", "Scheduler", "logger"]
@@ -54,6 +57,14 @@ CALLBACKS_BETWEEN_POLLS = 32
 LONGEST_BETWEEN_POLLS = 0.0005
 
 _NEVER = math.inf
+
+_reentrant_lock = threading.RLock
+
+# Looked up there at every call: who replaces asyncio's class means our loops, too.
+_tasks: Any = asyncio.tasks
+
+# From 3.13.3 on a task factory is given every keyword that create_task() was given.
+_FACTORY_TAKES_NAME = sys.version_info >= (3, 13, 3)
 
 # Without a GIL the "a wake-up is on its way" flag proves nothing: wake every time.
 _FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -89,6 +100,7 @@ class Scheduler:
             # A subclass has a clock of its own: everything goes by it.
             self._clock = self.time
         self._polled = 0.0
+        self._task_factory: TaskFactory | None = None
         self._exception_handler: ExceptionHandler | None = None
         self._order = 0
         self._thread_id: int | None = None
@@ -125,7 +137,7 @@ class Scheduler:
         if self._woken:
             # What other threads asked for before has its turn before.
             self._take_incoming()
-        handle = Handle(callback, args, self, context)
+        handle = new_handle(callback, args, self, context)
         if self._debug:
             handle._remember_source()
         self._ready.append(handle)
@@ -135,7 +147,7 @@ class Scheduler:
         self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
     ) -> Handle:
         """Run `callback(*args)` at the next turn; for evenloop's own use, nothing is checked."""
-        handle = Handle(callback, args, self, context)
+        handle = new_handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
@@ -151,7 +163,7 @@ class Scheduler:
         """
         if self._closed or self._debug or not callable(callback):
             self._check_call("call_soon_threadsafe", callback, any_thread=True)
-        handle = ThreadSafeHandle(callback, args, self, context)
+        handle = new_thread_safe_handle(callback, args, self, context, _reentrant_lock())
         if self._debug:
             handle._remember_source()
         self._incoming.append(handle)
@@ -215,7 +227,7 @@ class Scheduler:
             if isinstance(when, (str, bytes)):
                 # float() would read it as a number.
                 raise TypeError
-            handle = TimerHandle(when, self._order, callback, args, self, context)
+            handle = new_timer(when, self._order, callback, args, self, context)
         except TypeError:
             raise TypeError(f"when must be a number of seconds, got {when!r}") from None
         if math.isnan(handle._when):
@@ -253,6 +265,58 @@ class Scheduler:
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_future
         """
         return asyncio.Future(loop=self)  # type: ignore[arg-type]
+
+    def create_task(self, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> asyncio.Task[Any]:
+        """Run a coroutine as a task, which the task factory makes if one is set.
+
+        Takes `name`, `context` and whatever else the running Python's `asyncio.Task` takes
+        (`eager_start` on 3.14); each reaches the factory only if it was given.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_task
+        """
+        self._check_closed()
+        factory = self._task_factory
+        if factory is not None:
+            return self._make_task(factory, coro, kwargs)  # type: ignore[no-any-return]
+        task: Any = _tasks.Task(coro, loop=self, **kwargs)
+        if not cython.compiled and self._debug and task._source_traceback:
+            # Without this frame (a compiled one is not there): it says nothing.
+            task._source_traceback.pop()
+        return task  # type: ignore[no-any-return]
+
+    def _make_task(
+        self, factory: TaskFactory, coro: Coroutine[Any, Any, Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Have a factory make a task, with no keyword that was not given or that it lacks."""
+        if _FACTORY_TAKES_NAME:
+            return factory(self, coro, **kwargs)
+        # Until 3.13.2 a factory is given the context alone; the name is set afterwards.
+        given = {key: value for key, value in kwargs.items() if key != "name"}
+        if given.get("context", self) is None:
+            del given["context"]
+        task = factory(self, coro, **given)
+        name = kwargs.get("name")
+        if name is not None and hasattr(task, "set_name"):
+            task.set_name(name)
+        return task
+
+    def set_task_factory(self, factory: TaskFactory | None) -> None:
+        """Set `factory(loop, coro, **kwargs)` as what makes tasks; None for `asyncio.Task`.
+
+        Raises TypeError if it is neither callable nor None.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.set_task_factory
+        """
+        if factory is not None and not callable(factory):
+            raise TypeError(f"task factory must be a callable or None, got {factory!r}")
+        self._task_factory = factory
+
+    def get_task_factory(self) -> TaskFactory | None:
+        """Return the task factory, or None for the default.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.get_task_factory
+        """
+        return self._task_factory
 
     # ---- the turn --------------------------------------------------------------------------
 

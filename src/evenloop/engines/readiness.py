@@ -118,8 +118,6 @@ class ReadinessEngine(Engine):
 
     def start(self, op: Op) -> bool:
         """Begin a request; see `engine`."""
-        if op is None:
-            raise TypeError("start() needs an Op, got None")
         op.result = None
         op.error = None
         kind = op.kind
@@ -157,7 +155,7 @@ class ReadinessEngine(Engine):
 
     def cancel(self, op: Op) -> bool:
         """Take a request back: always free at once."""
-        if op is None or not op.active:
+        if not op.active:
             return True
         op.active = False
         slot = self._slot(op.fd)

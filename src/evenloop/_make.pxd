@@ -1,0 +1,37 @@
+# Making handles without the argument tuple of a call: the classes themselves are called by the
+# uncompiled core, which knows them by these names, too.
+
+from evenloop._calls cimport copy_context
+from evenloop.handles cimport Handle, ThreadSafeHandle, TimerHandle
+
+
+cdef inline object _fill(Handle handle, object callback, tuple args, object loop, object context):
+    handle._callback = callback
+    handle._args = args
+    handle._loop = loop
+    handle._context = copy_context() if context is None else context
+
+
+cdef inline Handle new_handle(object callback, tuple args, object loop, object context):
+    cdef Handle handle = <Handle>Handle.__new__(Handle)
+    _fill(handle, callback, args, loop, context)
+    return handle
+
+
+cdef inline TimerHandle new_timer(
+    double when, long long order, object callback, tuple args, object loop, object context
+):
+    cdef TimerHandle handle = <TimerHandle>TimerHandle.__new__(TimerHandle)
+    _fill(handle, callback, args, loop, context)
+    handle._when = when
+    handle._order = order
+    return handle
+
+
+cdef inline ThreadSafeHandle new_thread_safe_handle(
+    object callback, tuple args, object loop, object context, object lock
+):
+    cdef ThreadSafeHandle handle = <ThreadSafeHandle>ThreadSafeHandle.__new__(ThreadSafeHandle)
+    _fill(handle, callback, args, loop, context)
+    handle._lock = lock
+    return handle
