@@ -70,6 +70,9 @@ BURST = 64
 # No process has descriptors beyond this; a larger number is a mistake, not a table size.
 _HIGHEST_FD = 1 << 22
 
+# Windows lacks readv, writev and WNOHANG, and gives no pipe or child to this engine.
+_posix: Any = os
+
 _WOULD_BLOCK = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR))
 
 
@@ -102,7 +105,7 @@ class ReadinessEngine(Engine):
         self.changes = 0
         self.wakes = 0
         # Events in a row that turned out to be for nobody.
-        self.idle = 0
+        self.idle: int = 0
 
     # ---- what a leaf adds ------------------------------------------------------------------
 
@@ -381,7 +384,7 @@ class ReadinessEngine(Engine):
                 if buffer is None:
                     return False
                 if sock is None:
-                    op.result = os.readv(op.fd, [buffer])
+                    op.result = _posix.readv(op.fd, [buffer])
                 else:
                     op.result = sock.recv_into(buffer)
             elif kind == ACCEPT:
@@ -401,7 +404,7 @@ class ReadinessEngine(Engine):
             elif kind == CONNECT:
                 return _connect(op)
             elif kind == EXIT:
-                pid, status = os.waitpid(op.size, os.WNOHANG)
+                pid, status = os.waitpid(op.size, _posix.WNOHANG)
                 if pid == 0:
                     return False
                 op.result = os.waitstatus_to_exitcode(status)
@@ -430,7 +433,10 @@ class ReadinessEngine(Engine):
 def _send(fd: int, sock: socket.socket | None, buffers: list[Any]) -> int:
     """Send what goes of a list of bytes-likes; one call."""
     if sock is None:
-        return os.writev(fd, buffers[:_IOV_MAX]) if len(buffers) > 1 else os.write(fd, buffers[0])
+        sent: int = (
+            _posix.writev(fd, buffers[:_IOV_MAX]) if len(buffers) > 1 else os.write(fd, buffers[0])
+        )
+        return sent
     if len(buffers) == 1:
         return sock.send(buffers[0])
     if hasattr(sock, "sendmsg"):
@@ -456,6 +462,6 @@ def _connect(op: Op) -> bool:
 
 
 try:
-    _IOV_MAX = os.sysconf("SC_IOV_MAX")
+    _IOV_MAX: int = _posix.sysconf("SC_IOV_MAX")
 except (AttributeError, ValueError, OSError):
     _IOV_MAX = 16
