@@ -39,7 +39,7 @@ _os: Any = os
 _signal: Any = signal
 
 #: Whether to use pidfds; False once the kernel said that it has none for us.
-use_pidfd = hasattr(os, "pidfd_open")
+use_pidfd: bool = hasattr(os, "pidfd_open")
 
 #: The status that is reported for a child which other code has collected.
 UNKNOWN_STATUS = 255
@@ -57,7 +57,7 @@ class Child:
         self, loop: Scheduler, popen: subprocess.Popen[bytes], ended: Callable[[int], None]
     ) -> None:
         self.loop = loop
-        self.pid = popen.pid
+        self.pid: int = popen.pid
         self._popen = popen
         self._ended = ended
         self._over = False

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Flushable", "Scheduler", "logger"]
 
-logger = logging.getLogger("asyncio")
+logger: logging.Logger = logging.getLogger("asyncio")
 
 # With work at hand, the engine is asked for news after this many callbacks (a system call for
 # every one of them would cost more than the callback) or seconds (they may be slow ones).
@@ -86,9 +86,9 @@ class Scheduler:
             raise RuntimeError(f"{self!r} is made already")
         self.engine = engine
         #: How many turns this loop has made.
-        self.turn = 0
+        self.turn: int = 0
         #: Seconds that a callback may take in debug mode before a warning is logged.
-        self.slow_callback_duration = 0.1
+        self.slow_callback_duration: float = 0.1
         self._ready: list[Any] = []
         self._spare: list[Any] = []
         self._due: list[Any] = []

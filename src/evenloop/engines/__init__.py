@@ -27,7 +27,7 @@ __all__ = ["Choice", "Engine", "Op", "available", "choose"]
 #: Environment variable that names the engine for loops that are not told one.
 VARIABLE = "EVENLOOP_ENGINE"
 
-logger = logging.getLogger("asyncio")
+logger: logging.Logger = logging.getLogger("asyncio")
 
 
 class Choice(NamedTuple):

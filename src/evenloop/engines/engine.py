@@ -104,7 +104,7 @@ class Engine:
     #: What the operating system tells: "readiness" or "completion".
     model = "readiness"
     #: The loop's clock: seconds, monotonic.
-    clock = staticmethod(time.monotonic)
+    clock = staticmethod(time.monotonic)  # type: staticmethod[[], float]
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} cannot be copied or pickled")

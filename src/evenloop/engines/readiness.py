@@ -433,14 +433,15 @@ class ReadinessEngine(Engine):
 def _send(fd: int, sock: socket.socket | None, buffers: list[Any]) -> int:
     """Send what goes of a list of bytes-likes; one call."""
     if sock is None:
-        sent: int = (
-            _posix.writev(fd, buffers[:_IOV_MAX]) if len(buffers) > 1 else os.write(fd, buffers[0])
-        )
-        return sent
+        if len(buffers) > 1:
+            written: int = _posix.writev(fd, buffers[:_IOV_MAX])
+            return written
+        return os.write(fd, buffers[0])
     if len(buffers) == 1:
         return sock.send(buffers[0])
     if hasattr(sock, "sendmsg"):
-        return sock.sendmsg(buffers[:_IOV_MAX])
+        sent: int = sock.sendmsg(buffers[:_IOV_MAX])
+        return sent
     return sock.send(b"".join(buffers))
 
 

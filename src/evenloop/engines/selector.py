@@ -45,7 +45,9 @@ class SelectorEngine(ReadinessEngine):
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         """Take the selector to wait with; by default the best that this system has."""
         super().__init__()
-        self.selector = selectors.DefaultSelector() if selector is None else selector
+        self.selector: selectors.BaseSelector = (
+            selectors.DefaultSelector() if selector is None else selector
+        )
         self._registered: set[int] = set()
         self._events: list[tuple[selectors.SelectorKey, int]] = []
         self._receiver, self._sender = _waker()
@@ -142,7 +144,7 @@ class SelectorEngine(ReadinessEngine):
 
     def _renew(self) -> None:
         """Take a new selector of the same kind, with the watches that are wanted."""
-        self.idle = 0
+        self.idle: int = 0
         old = self.selector
         try:
             self.selector = cast(Any, type(old))()

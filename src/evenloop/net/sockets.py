@@ -49,7 +49,7 @@ class SocketOp(Op):
         if self.error is not None:
             future.set_exception(self.error)
             # The traceback will hold the frames that hold this op.
-            self.error = None
+            self.error: Any = None
         else:
             future.set_result(self.result)
 
@@ -69,7 +69,7 @@ class SendAll(SocketOp):
 
     def __init__(self, sock: socket.socket, data: Any) -> None:
         SocketOp.__init__(self, SEND, sock)
-        self.rest = memoryview(data).cast("B")
+        self.rest: memoryview = memoryview(data).cast("B")
         self.engine: Any = None
 
     def acquire(self) -> list[Any]:
@@ -81,7 +81,7 @@ class SendAll(SocketOp):
         if self.error is not None:
             return True
         self.rest = self.rest[self.result :]
-        self.result = None
+        self.result: Any = None
         return not self.rest
 
     def complete(self) -> None:

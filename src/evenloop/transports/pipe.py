@@ -198,7 +198,8 @@ class WritePipeTransport(StreamTransport):
         """Write what is pending, then close; `connection_lost(None)` follows."""
         if not self._closing:
             # Unlike a socket, a closing pipe takes no more; and write() has no time to look.
-            self.write = self.writelines = self._too_late  # type: ignore[assignment]
+            me: Any = self
+            me.write = me.writelines = self._too_late
             super().close()
 
     def _too_late(self, data: Any) -> None:

@@ -39,7 +39,7 @@ class PipeProtocol(asyncio.Protocol):
         self.process: Any = process
         self.fd = fd
         self.pipe: Any = None
-        self.disconnected = False
+        self.disconnected: bool = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the pipe."""

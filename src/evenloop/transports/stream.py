@@ -60,11 +60,11 @@ class Reader(Op):
             return
         if self.error is not None:
             error = self.error
-            self.error = None
+            self.error: Any = None
             transport._fatal_error(error, "Fatal read error on socket transport")
         elif type(self.result) is bytes:
             data = self.result
-            self.result = None
+            self.result: Any = None
             transport._deliver(data)
         else:
             transport._delivered_into(self.result)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AGAIN", "TLSRecords", "logger"]
 
-logger = logging.getLogger("asyncio")
+logger: logging.Logger = logging.getLogger("asyncio")
 
 # States of the TLS layer.
 UNWRAPPED = 0

@@ -65,7 +65,7 @@ class Echo(asyncio.Protocol):
     """Sends back what it gets."""
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.bytes: int = 0
 
     def connection_made(self, transport: Any) -> None:
         """Keep the transport."""
@@ -84,7 +84,7 @@ class Note(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.made: asyncio.Future[Any] = loop.create_future()
         self.lost: asyncio.Future[Exception | None] = loop.create_future()
-        self.data = bytearray()
+        self.data: bytearray = bytearray()
         self.calls: list[str] = []
         self._wanted = 0
         self._arrived: asyncio.Future[None] | None = None
