@@ -138,6 +138,7 @@ def test_a_listening_socket_that_its_owner_closed() -> None:
         # The number comes back as something else, which must not suffer.
         left, right = socket.socketpair()
         transport, protocol = await loop.create_connection(Kept, sock=left)
+        await until(lambda: reports)
         (report,) = reports
         assert report["message"] == "a server's listening socket was closed by someone else"
         server.close()
