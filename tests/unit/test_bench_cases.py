@@ -64,3 +64,10 @@ def test_a_rehearsal_has_few_connections() -> None:
 
     assert few(Bench(1, Contender("evenloop"), TINY), 5000) == 5
     assert few(Bench(1, Contender("evenloop"), 0.25), 5000) == 5000
+
+
+@pytest.mark.parametrize("name", ["server-tls-1k-1", "memory-tls"])
+def test_tls_load_in_python(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where OpenSSL's headers are missing, the load is a Python program."""
+    monkeypatch.setattr("evenloop.bench.native.tls_load_program", lambda: None)
+    run(next(case for case in CASES if case.name == name), "evenloop")

@@ -16,7 +16,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -54,27 +54,18 @@ class CannotRun(Exception):
     """This case cannot run here; the message is the reason."""
 
 
+@dataclass(slots=True)
 class Sample:
     """One measurement: seconds of the wall clock and of the processor, or bytes."""
 
-    __slots__ = ("bytes", "cpu", "note", "wall")
-
-    def __init__(
-        self,
-        wall: float | None = None,
-        cpu: float | None = None,
-        bytes: float | None = None,
-        note: str = "",
-    ) -> None:
-        self.wall = wall
-        self.cpu = cpu
-        self.bytes = bytes
-        self.note = note
+    wall: float | None = None
+    cpu: float | None = None
+    bytes: float | None = None
+    note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """What is known, for the JSON that a worker prints."""
-        known = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in known.items() if value not in (None, "")}
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
 
 
 def processor_time() -> float:
@@ -88,6 +79,10 @@ def processor_time() -> float:
 
 class Watch:
     """Adds up the wall and processor time spent inside its `with` blocks."""
+
+    wall: float
+    cpu: float
+    used: bool
 
     def __init__(self) -> None:
         self.wall = 0.0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from evenloop.bench.case import MATRIX, TOPICS
+from evenloop.bench.contenders import LIMIT
 from evenloop.bench.figures import Row, Run, spread, summary
 from evenloop.bench.machine import lines
 
@@ -74,7 +75,8 @@ def _table(run: Run, topic: str) -> Table:
     title = f"{TOPICS[topic]} ({unit}: {_FIRST[rows[0].measure]}; best rival and uvloop: ratios)"
     body = []
     for row in rows:
-        best = min((f for name in order if (f := row.figure(name)) is not None), default=None)
+        figures = (row.figure(name) for name in order if name != LIMIT)
+        best = min((figure for figure in figures if figure is not None), default=None)
         line = [Cell(row.title)]
         line += [_cell(row, name, best, topic) for name in order]
         line.append(_ratio(row.lead(run.subject)))
@@ -102,7 +104,7 @@ def _cell(row: Row, name: str, best: float | None, topic: str) -> Cell:
     other = {"wall": "cpu", "cpu": "wall"}.get(row.measure)
     second = outcome.median(other) if other else None
     beside = "" if second is None else amount(second * factor)
-    return Cell(text, beside, "bold green" if figure == best else "")
+    return Cell(text, beside, "bold green" if figure == best and name != LIMIT else "")
 
 
 def _ratio(ratio: float | None) -> Cell:

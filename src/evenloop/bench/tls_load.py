@@ -27,8 +27,12 @@ BATCH = 16
 class Client(asyncio.Protocol):
     """Sends a message again each time it is back, as long as it may."""
 
-    messages = 0
-    running = True
+    transport: asyncio.Transport
+    messages: int = 0
+    running: bool = True
+    message: bytes
+    missing: int
+    rested: asyncio.Future[None]
 
     def __init__(self, size: int) -> None:
         self.message = b"x" * size
@@ -37,7 +41,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Secured: the first message."""
-        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.transport = transport  # type: ignore[assignment]
         self.send()
 
     def send(self) -> None:
@@ -101,7 +105,7 @@ def _state(process: int) -> tuple[float, ...]:
     return Client.messages, time.monotonic(), used
 
 
-if __name__ == "__main__":
+def _start() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["tls"])
     parser.add_argument("port", type=int)
@@ -119,3 +123,7 @@ if __name__ == "__main__":
         runner.run(main(parser.parse_args()))
         sys.stdout.flush()
         os._exit(0)
+
+
+if __name__ == "__main__":
+    _start()

@@ -34,6 +34,8 @@ class BufferedEchoServer(asyncio.BufferedProtocol):
     """Sends back what comes into a buffer of its own."""
 
     transport: asyncio.Transport
+    buffer: bytearray
+    view: memoryview
 
     def __init__(self) -> None:
         self.buffer = bytearray(1 << 16)

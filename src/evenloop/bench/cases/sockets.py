@@ -36,6 +36,10 @@ class EchoClient(asyncio.Protocol):
     """Sends a message again each time it has come back in full."""
 
     transport: asyncio.Transport
+    left: int
+    missing: int
+    done: asyncio.Future[None]
+    closed: asyncio.Future[None]
 
     def __init__(self, message: bytes, times: int) -> None:
         loop = asyncio.get_running_loop()
