@@ -479,7 +479,7 @@ TRANSPORT_CASES: list[tuple[str, type[Exception], str, Callable[[Any], Any]]] = 
     ("write str", TypeError, "str", lambda t: t.write("text")),
     ("write int", TypeError, "int", lambda t: t.write(5)),
     ("write None", TypeError, "NoneType", lambda t: t.write(None)),
-    ("writelines int", TypeError, "int", lambda t: t.writelines(5)),
+    ("writelines int", TypeError, "int|iterable", lambda t: t.writelines(5)),
     ("writelines str", TypeError, "str|int", lambda t: t.writelines(["text"])),
     ("limits", ValueError, "high.*low", lambda t: t.set_write_buffer_limits(1, 2)),
     ("limits str", TypeError, "str", lambda t: t.set_write_buffer_limits("x")),

@@ -23,6 +23,9 @@ from hypothesis.stateful import (
 from tests.support.loops import TrackedFactory, run, until
 from tests.support.protocols import BufferedRecorder, Recorder, connected_pair
 
+# Hypothesis guesses from reference counts, which mean less from Python 3.14 on.
+pytestmark = pytest.mark.filterwarnings("ignore:It looks like .register_random. was passed")
+
 QUICK = settings(
     max_examples=25,
     stateful_step_count=30,

@@ -419,7 +419,9 @@ async def test_start_tls_that_fails() -> None:
     async with serving(Plain, ssl=None) as (address, _):
         client = await _connect(address, ssl=None)
         with pytest.raises(ssl.SSLError):
-            await loop.start_tls(client.transport, client, tls.client_context())
+            await loop.start_tls(
+                client.transport, client, tls.client_context(), server_hostname="localhost"
+            )
         await turns(3)
         assert client.transport.is_closing()
         client.closed.cancel()
@@ -431,7 +433,11 @@ async def test_start_tls_takes_too_long() -> None:
         client = await _connect(address, ssl=None)
         with pytest.raises(ConnectionAbortedError, match="handshake"):
             await loop.start_tls(
-                client.transport, client, tls.client_context(), ssl_handshake_timeout=0.02
+                client.transport,
+                client,
+                tls.client_context(),
+                server_hostname="localhost",
+                ssl_handshake_timeout=0.02,
             )
         await turns(3)
         client.closed.cancel()

@@ -298,7 +298,7 @@ WRONG = {
     "file as module": (["run", "-m", "a.py"], "evenloop: 'a.py' is a file: leave out -m"),
     "relative module": (["run", "-m", ".a"], "evenloop: '.a' is no module name"),
     "submodule": (["run", "-m", "json.missing"], "evenloop: no module named 'json.missing'"),
-    "package": (["run", "-m", "json"], "evenloop: no module named 'json.__main__'; 'json' is"),
+    "package": (["run", "-m", "email"], "evenloop: no module named 'email.__main__'; 'email' is"),
     "builtin": (["run", "-m", "sys"], "evenloop: 'sys' is not Python code"),
     "engine": (["run", "--engine", "steam", "a.py"], "evenloop: there is no engine 'steam'"),
     "doctor's engine": (["doctor", "--engine", "steam"], "evenloop: there is no engine 'steam'"),

@@ -220,7 +220,10 @@ def test_cancelled_start_tls_tells_the_protocol(run_on: Any) -> None:
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(Recorder, "127.0.0.1", 0)
         plain, client = await loop.create_connection(Recorder, *listener.sockets[0].getsockname())
-        task = loop.create_task(tls.start_tls(loop, plain, client, contexts.client_context()))
+        starting = tls.start_tls(
+            loop, plain, client, contexts.client_context(), server_hostname="localhost"
+        )
+        task = loop.create_task(starting)
         await asyncio.sleep(0.02)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
