@@ -107,6 +107,12 @@ def test_an_error_in_a_later_round_leaves_no_figure() -> None:
     assert crashed.median("wall") is None
 
 
+def test_compare_by() -> None:
+    run = made_run()
+    run.compare_by("cpu")
+    assert run.rows[0].figure("evenloop") == 0.1
+
+
 def test_spread() -> None:
     assert spread([0.1, 0.2, 0.3]) == pytest.approx(0.5)
     assert spread([0.2, 0.2]) == 0

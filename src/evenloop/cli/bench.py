@@ -52,6 +52,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add("--rounds", metavar="N", type=int, help=f"default {ROUNDS}, with --quick {QUICK_ROUNDS}")
     add("--scale", metavar="X", type=float, help="do X times the work of each case")
     add("--quick", action="store_true", help="a quarter of the work, fewer cases and rounds")
+    add(
+        "--by",
+        choices=["wall", "cpu"],
+        help="compare all times by this one (on a busy machine: cpu)",
+    )
     add("--json", metavar="FILE", help="store everything that was measured")
     add("--plot", metavar="FILE", help="draw it: .svg, .png or .pdf (needs matplotlib)")
     add("--from", metavar="FILE", dest="stored", help="measure nothing: show a stored --json")
@@ -74,6 +79,8 @@ def carry_out(options: Any) -> int:
             _list(cases, contenders)
             return 0
         run = _measure(options, cases, contenders)
+    if options.by:
+        run.compare_by(options.by)
     report.show(run)
     try:
         if options.json:
