@@ -14,7 +14,7 @@ cdef double LONGEST_BETWEEN_POLLS
 cdef class Flushable:
     cdef object __weakref__
 
-    cpdef object flush(self)
+    cdef object flush(self)
 
 
 cdef class Scheduler:

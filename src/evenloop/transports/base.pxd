@@ -5,6 +5,8 @@ from evenloop.scheduler cimport Flushable, Scheduler
 
 
 cdef class BaseTransport(Flushable):
+    # Programs keep things of their own on transports, and tests replace their methods.
+    cdef dict __dict__
     cdef readonly Scheduler _loop
     cdef readonly object _protocol
     cdef readonly object _context

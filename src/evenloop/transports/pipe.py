@@ -247,7 +247,8 @@ def _open_both_ways(fd: int) -> bool:
         fcntl: Any = importlib.import_module("fcntl")
     except ImportError:
         return False
-    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & _os.O_ACCMODE == os.O_RDWR)
+    # PyPy lacks O_ACCMODE; the three ways of access are the two lowest bits everywhere.
+    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & 0o3 == os.O_RDWR)
 
 
 def _has_data(fd: int) -> bool:

@@ -46,8 +46,6 @@ cdef class StreamTransport(FlowControl):
     cdef object _delivered_into(self, Py_ssize_t count)
     cpdef object _ended(self)
     cdef object _acquire(self)
-    @cython.locals(borrowed=bint)
-    cpdef object write(self, object data)
     cdef object _queue(self, bytes data)
     cdef object _send(self)
     cdef object _sent(self, bint inside)
