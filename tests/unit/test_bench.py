@@ -242,7 +242,11 @@ def test_bad_rivals(
     assert message in answer["message"]
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An engine that is asked for shows in the name of the contender.
+    monkeypatch.delenv("EVENLOOP_ENGINE", raising=False)
     stored = tmp_path / "run.json"
     words = ["--case", "getaddrinfo", "--against", "asyncio", "--rounds", "2", "--scale", "0.01"]
     assert main(["bench", *words, "--json", str(stored)]) == 0
