@@ -429,11 +429,16 @@ class Scheduler:
     def _run_timed(self, handle: Handle) -> None:
         """Run a handle in debug mode: tell if it takes long."""
         started = time.monotonic()
-        # The step of a task says little; the task says which coroutine it is.
-        owner = getattr(handle._callback, "__self__", None)
         handle.run()
-        what = owner if isinstance(owner, asyncio.Task) else handle
-        self._report_slow(what, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        if seconds >= self.slow_callback_duration:
+            # The step of a task says little; the task says which coroutine it is.
+            owner = getattr(handle._callback, "__self__", None)
+            self._report_slow(owner if isinstance(owner, asyncio.Task) else handle, seconds)
+            owner = None
+        if not cython.compiled:
+            # See _calls: this frame may outlive the call.
+            del handle
 
     def _report_slow(self, what: object, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:
