@@ -30,6 +30,9 @@ __all__ = ["Program", "from_file", "from_module", "launch"]
 
 _previous: list[ModuleType | None] = []  # keeps the replaced __main__, whose code is still running
 
+# Python 3.15 no longer tells a module where its bytecode is.
+_HAS_CACHED = sys.version_info < (3, 15)
+
 
 class Program(NamedTuple):
     """A program ready to run."""
@@ -92,7 +95,8 @@ def from_file(path: str) -> Program:
     module = _main_module()
     module.__file__ = file
     module.__loader__ = loader
-    module.__dict__["__cached__"] = None
+    if _HAS_CACHED:
+        module.__dict__["__cached__"] = None
     return Program(code, module, path)
 
 
@@ -142,7 +146,8 @@ def _from_spec(spec: ModuleSpec, name: str) -> Program:
     module.__loader__ = spec.loader
     module.__package__ = spec.parent
     module.__file__ = spec.origin
-    module.__dict__["__cached__"] = spec.cached
+    if _HAS_CACHED:
+        module.__dict__["__cached__"] = spec.cached
     return Program(code, module, name)
 
 

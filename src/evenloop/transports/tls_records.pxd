@@ -28,7 +28,7 @@ cdef class TLSRecords:
     cdef bint _partial
     cdef bint _corked
     cdef Py_ssize_t _corked_bytes
-    cdef bint _app_reading_paused
+    cdef readonly bint _app_reading_paused  # by the name asyncio has for it
     cdef bint _lower_reading_paused
     cdef readonly bint _app_writing_paused
     cdef bint _lower_writing_paused
