@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from evenloop.bench.case import MATRIX, CannotRun, Case, all_cases
@@ -12,9 +14,13 @@ from evenloop.bench.worker import measure
 CASES = all_cases()
 TINY = 0.0002
 
+_LOADED = ("server-", "memory-", "growth-connections", "http-")
+
 
 def run(case: Case, name: str) -> None:
     seen = []
+    if case.name.startswith(_LOADED) and not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        pytest.skip("its load is a C program, and there is no C compiler")
     try:
         sample = measure(case, Contender(name), TINY, seen.append)
     except CannotRun as reason:
