@@ -29,7 +29,10 @@ from setuptools.command.build_py import build_py
 SOURCE = Path("src")  # relative to the project, where a build always runs
 
 # The list of modules to compile has one home, which this reads without importing the package.
-MODULES: list[str] = runpy.run_path("src/evenloop/_mode.py")["compilable"]()
+compilable: Any = runpy.run_path("src/evenloop/_mode.py")["compilable"]
+MODULES: list[str] = compilable()
+# What those of a platform link with, besides Python.
+LIBRARIES = {"win32": ["ws2_32", "mswsock", "ntdll"]}
 
 # The same source runs uncompiled, so two of these are promises of the code: it never indexes
 # from the end where it relies on speed, and never out of range (wraparound, boundscheck). What
@@ -63,8 +66,8 @@ def source_of(module: str) -> Path:
     return pyx if pyx.exists() else stem.with_suffix(".py")
 
 
-def extensions() -> list[Extension]:
-    """The modules to compile on this platform, or none in pure mode."""
+def extensions(platform: str = sys.platform) -> list[Extension]:
+    """The modules to compile on a platform, or none in pure mode."""
     if PURE:
         if REQUIRED:
             raise SystemExit("evenloop: EVENLOOP_PURE and EVENLOOP_REQUIRE_COMPILED contradict")
@@ -72,14 +75,20 @@ def extensions() -> list[Extension]:
     if sys.implementation.name != "cpython" and not REQUIRED:
         return []  # a JIT runs the Python sources far faster than it calls extensions
     # -g0: Python's own flags often ask for debug information, which doubles size and build time.
-    flags = [] if sys.platform == "win32" else ["-O3", "-g0", "-fno-strict-aliasing"]
+    flags = [] if platform == "win32" else ["-O3", "-g0", "-fno-strict-aliasing"]
     flags += shlex.split(os.environ.get("EVENLOOP_CFLAGS", ""))
-    missing = [name for name in MODULES if not source_of(name).exists()]
+    modules = compilable(platform)
+    missing = [name for name in modules if not source_of(name).exists()]
     if missing and REQUIRED:
         raise SystemExit(f"evenloop: no source for {', '.join(missing)} (see setup.py)")
     return [
-        Extension(name, [source_of(name).as_posix()], extra_compile_args=flags)
-        for name in MODULES
+        Extension(
+            name,
+            [source_of(name).as_posix()],
+            extra_compile_args=flags,
+            libraries=LIBRARIES.get(platform, []),
+        )
+        for name in modules
         if name not in missing
     ]
 
