@@ -16,6 +16,7 @@ cdef class Op:
     cdef public int fd
     cdef public bint multishot
     cdef public bint active
+    cdef public bint plenty
     cdef public Py_ssize_t size
     cdef public object sock
     cdef public object buffer

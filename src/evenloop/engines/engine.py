@@ -67,6 +67,8 @@ class Op:
         self.multishot = False
         # In flight: the engine's to write, anyone's to read.
         self.active = False
+        # The engine's note that there was more to read than it likes to copy.
+        self.plenty = False
         # Arguments; `size` is also the process for EXIT.
         self.size = 0
         self.buffer: Any = None

@@ -2,12 +2,16 @@ from evenloop.engines.engine cimport Op
 from evenloop.engines.readiness cimport ReadinessEngine
 
 cdef enum:
-    SLAB_SIZE = 256 * 1024
+    # Reads into the slab, and reads of streams that send more than that at a time.
+    SLAB_SIZE = 64 * 1024
+    LARGE_READ = 256 * 1024
 
 
 cdef class PosixEngine(ReadinessEngine):
+    cdef char* _memory
     cdef char* _slab
     cdef bint attempt_recv(self, Op op) except -1
+    cdef bint _recv_large(self, Op op, Py_ssize_t size) except -1
     cdef bint attempt_recv_into(self, Op op) except -1
     cdef bint attempt_send(self, Op op) except -1
     cdef ssize_t _read(self, Op op, void* buffer, size_t size) except -2
