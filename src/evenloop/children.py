@@ -1,12 +1,15 @@
 """Learning of the end of a child process, and sending it signals that reach no other.
 
-Three ways, chosen by what is there:
+Four ways, chosen by what is there:
 
 - A pidfd (Linux 5.3) is readable once the child has ended. It is a request to the engine like
   any other: no thread, no SIGCHLD, and any number of loops in any threads.
 - Elsewhere, and where a sandbox forbids pidfds, a thread per child waits for it. It only looks
   (`waitid` with WNOWAIT): the child is collected on the loop's thread.
 - Without `waitid` that thread collects the child itself.
+- On Windows the handle of a process is signalled when it ends, and the engine waits for that.
+  An exit status stays with the handle, and nothing else can have the process id before it is
+  closed, so nothing needs to be collected.
 
 A process id may be given to another process once the child was collected. In the first two
 ways that happens on the loop's thread only, where signals are sent too, so the id is the
@@ -21,6 +24,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -104,9 +108,9 @@ class Child:
 
 
 class _Exit(_engine.Op):
-    """The request to tell when a pidfd's process ends."""
+    """The request to tell when a process ends."""
 
-    def __init__(self, child: PidfdChild, fd: int) -> None:
+    def __init__(self, child: AwaitedChild, fd: int) -> None:
         _engine.Op.__init__(self, EXIT, fd)
         self.size = child.pid
         self.child = child
@@ -120,32 +124,24 @@ class _Exit(_engine.Op):
         return False
 
 
-class PidfdChild(Child):
-    """A child watched through a pidfd."""
+class AwaitedChild(Child):
+    """A child whose end the engine waits for."""
 
     def __init__(
         self, loop: Scheduler, popen: subprocess.Popen[bytes], ended: Callable[[int], None]
     ) -> None:
-        """Watch; raises OSError where there is no pidfd."""
+        """Watch; raises OSError where the engine cannot."""
         super().__init__(loop, popen, ended)
         # Lasts as long as the child is not collected, even when the loop is closed.
-        self._fd: int = _os.pidfd_open(self.pid)
+        self._fd: int = self._open()
         self._exit: _Exit | None = _Exit(self, self._fd)
         loop.engine.adopt(self._fd, self._exit)
         if loop.engine.start(self._exit):
             loop.call_soon(self._completed, self._exit)
 
-    def send_signal(self, number: int) -> None:
-        """Send a signal; the kernel itself sees to it that nobody else gets it."""
-        if self._over:
-            return
-        try:
-            _signal.pidfd_send_signal(self._fd, number)
-        except OSError as error:
-            if error.errno == errno.ENOSYS:
-                os.kill(self.pid, number)
-            elif error.errno != errno.ESRCH:
-                raise
+    def _open(self) -> int:
+        """Return what stands for the process."""
+        raise NotImplementedError
 
     def _completed(self, op: _Exit) -> None:
         self._close()
@@ -167,7 +163,6 @@ class PidfdChild(Child):
         if self._exit is not None:
             self._exit = None
             self.loop.engine.forget(self._fd)
-            os.close(self._fd)
 
     def abandon(self, killed: bool) -> None:
         """Let go of the descriptor; the loop closes."""
@@ -177,6 +172,43 @@ class PidfdChild(Child):
             self.collect()
         # From now on signals go by number: nobody but Popen collects the child.
         self._delegate(self._popen.send_signal)
+
+
+class PidfdChild(AwaitedChild):
+    """A child watched through a pidfd."""
+
+    def _open(self) -> int:
+        return _os.pidfd_open(self.pid)  # type: ignore[no-any-return]
+
+    def _close(self) -> None:
+        if self._exit is not None:
+            super()._close()
+            os.close(self._fd)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; the kernel itself sees to it that nobody else gets it."""
+        if self._over:
+            return
+        try:
+            _signal.pidfd_send_signal(self._fd, number)
+        except OSError as error:
+            if error.errno == errno.ENOSYS:
+                os.kill(self.pid, number)
+            elif error.errno != errno.ESRCH:
+                raise
+
+
+class HandleChild(AwaitedChild):
+    """A child watched through its handle, which is `Popen`'s: on Windows."""
+
+    def _open(self) -> int:
+        popen: Any = self._popen
+        return int(popen._handle)
+
+    def send_signal(self, number: int) -> None:
+        """End the child (SIGTERM), or send CTRL_C_EVENT or CTRL_BREAK_EVENT to its group."""
+        if not self._over:
+            self._popen.send_signal(number)
 
 
 class ThreadChild(Child):
@@ -271,6 +303,8 @@ def _poll(pid: int) -> int | None:
 def watch(loop: Scheduler, popen: subprocess.Popen[bytes], ended: Callable[[int], None]) -> Child:
     """Have `ended(status)` called on the loop's thread when the child has ended."""
     global use_pidfd
+    if sys.platform == "win32":
+        return HandleChild(loop, popen, ended)
     if use_pidfd:
         try:
             return PidfdChild(loop, popen, ended)

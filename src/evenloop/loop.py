@@ -18,8 +18,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from evenloop.engines import choose
-from evenloop.engines.selector import SelectorEngine
+from evenloop.engines import choose, over_selector
 from evenloop.executor import Executor
 from evenloop.net import Network
 from evenloop.readers import Readers
@@ -234,7 +233,7 @@ class SelectorEventLoop(EventLoop):
         elif not hasattr(selector, "select") or not hasattr(selector, "register"):
             raise TypeError(f"selector must be a selectors.BaseSelector, got {selector!r}")
         else:
-            super().__init__(SelectorEngine(selector))
+            super().__init__(over_selector(selector))
 
 
 class ProactorEventLoop(EventLoop):

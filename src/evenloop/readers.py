@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evenloop.engines import engine as _engine
+from evenloop.engines.descriptors import descriptor_of, of_system
 from evenloop.engines.engine import POLL_READ, POLL_WRITE
 from evenloop.handles import Handle
 from evenloop.scheduler import Scheduler
@@ -16,24 +17,7 @@ from evenloop.scheduler import Scheduler
 if TYPE_CHECKING:
     from evenloop.engines.engine import Engine
 
-__all__ = ["Readers", "descriptor_of"]
-
-
-def descriptor_of(fileobj: Any) -> int:
-    """Return the descriptor of a file object or number; ValueError if it has none."""
-    if isinstance(fileobj, int):
-        fd = fileobj
-    else:
-        try:
-            fd = int(fileobj.fileno())
-        except (AttributeError, TypeError, ValueError):
-            raise ValueError(
-                f"Invalid file object: fd must be a descriptor or have a fileno() method, "
-                f"got {fileobj!r}"
-            ) from None
-    if fd < 0:
-        raise ValueError(f"Invalid file descriptor: {fd}; is {fileobj!r} closed?")
-    return fd
+__all__ = ["Readers"]
 
 
 class _Watch(_engine.Op):
@@ -105,7 +89,9 @@ class Readers(Scheduler):
     ) -> None:
         self._check_call(method, callback)
         number = descriptor_of(fd)
-        self._check_free(number)
+        # The user's number is the key: a closed file has no other any more.
+        descriptor = of_system(fd, number)
+        self._check_free(descriptor)
         handle = Handle(callback, args, self)
         if self.get_debug():
             handle._remember_source()
@@ -113,7 +99,7 @@ class Readers(Scheduler):
         if previous is not None:
             previous.handle.cancel()
             self.engine.cancel(previous)
-        watch = _Watch(kind, number, self, handle)
+        watch = _Watch(kind, descriptor, self, handle)
         self.engine.start(watch)
         self._watches[number, kind] = watch
 
@@ -121,7 +107,7 @@ class Readers(Scheduler):
         if self.is_closed():
             return False
         number = descriptor_of(fd)
-        self._check_free(number)
+        self._check_free(of_system(fd, number))
         watch = self._watches.pop((number, kind), None)
         if watch is None:
             return False

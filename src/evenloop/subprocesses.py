@@ -8,6 +8,7 @@ of loops in any threads. How their end is learnt: see `children`.
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ class Processes(Scheduler):
         debug = self.get_debug()
         if debug:
             logger.debug(_describe(description, options))
-        popen = subprocess.Popen(args, bufsize=0, **options)
+        popen = _popen(args, bufsize=0, **options)
         transport = ProcessTransport(self, protocol, popen)
         await transport.connect()
         if debug:
@@ -174,6 +175,16 @@ class Processes(Scheduler):
             child._abandon()
         self._children.clear()
         super()._close()
+
+
+def _popen(args: Any, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a child; its pipes are such as an engine can wait for."""
+    if sys.platform == "win32":
+        # The same class but for its pipes: overlapped at our end, which os.pipe() is not.
+        from asyncio import windows_utils
+
+        return windows_utils.Popen(args, **options)
+    return subprocess.Popen(args, **options)
 
 
 def _check_fixed(

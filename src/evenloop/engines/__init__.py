@@ -4,7 +4,8 @@ An engine is the only part of evenloop that knows an operating system. `engine.p
 contract and is the porting guide; every other file here is one way to fulfil it:
 
 - `readiness`: what all engines share that are told "this descriptor is ready";
-- `selector`: readiness through any `selectors.BaseSelector`, wherever Python runs;
+- `selector`: readiness through any `selectors.BaseSelector`, wherever Python runs; with
+  `blocking`, threads for what is no socket, on Windows (`selector_windows`);
 - `posix`, `epoll`: readiness in C, on Linux.
 
 An engine that is asked for by name and cannot run here is an error that says why. The automatic
@@ -17,12 +18,15 @@ import importlib
 import logging
 import os
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evenloop._mode import pure_forced
 from evenloop.engines.engine import Engine, Op
 
-__all__ = ["Choice", "Engine", "Op", "available", "choose"]
+if TYPE_CHECKING:
+    import selectors
+
+__all__ = ["Choice", "Engine", "Op", "available", "choose", "over_selector"]
 
 #: Environment variable that names the engine for loops that are not told one.
 VARIABLE = "EVENLOOP_ENGINE"
@@ -52,7 +56,13 @@ class _Entry(NamedTuple):
 # In order of preference.
 _ENGINES = {
     "epoll": _Entry("epoll", "EpollEngine", True, ("linux",), "readiness through epoll, in C"),
-    "selector": _Entry("selector", "SelectorEngine", False, (), "readiness through selectors"),
+    "selector": _Entry(
+        "selector_windows" if sys.platform == "win32" else "selector",
+        "WindowsSelectorEngine" if sys.platform == "win32" else "SelectorEngine",
+        False,
+        (),
+        "readiness through selectors",
+    ),
 }
 
 _told: set[str] = set()
@@ -84,6 +94,13 @@ def available() -> list[Choice]:
         else:
             choices.append(Choice(name, True, entry.summary))
     return choices
+
+
+def over_selector(selector: selectors.BaseSelector) -> Engine:
+    """Return a new `selector` engine that waits with this selector."""
+    loaded: Any = _load("selector")
+    engine: Engine = loaded(selector)
+    return engine
 
 
 def choose(engine: str | Engine | None = None) -> Engine:

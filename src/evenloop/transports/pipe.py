@@ -8,21 +8,19 @@ How pipes behave, and what follows:
   is watched for that. A terminal is not, nor a named pipe that is open both ways: such a one
   is readable when there is something to read, and never loses its reader.
 - A terminal whose other side is gone fails with EIO, which is everyday and not reported.
-- Regular files are always ready and yet block. They are refused, as asyncio does.
+- Regular files are always ready and yet block. They are refused, as asyncio does; but on
+  Windows, where a thread reads from whatever is not overlapped, they are as good as pipes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import importlib
-import os
-import socket
-import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evenloop.engines import engine as _engine
+from evenloop.engines.descriptors import prepare_pipe, reader_is_gone, tells_of_hangup
 from evenloop.engines.engine import POLL_READ
 from evenloop.scheduler import logger
 from evenloop.transports.base import LOG_THRESHOLD_FOR_CONNLOST_WRITES
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
     from evenloop.scheduler import Scheduler
 
 __all__ = ["ReadPipeTransport", "WritePipeTransport"]
-
-# What only some systems have is looked up without the type checker, which has but one in mind.
-_os: Any = os
 
 _T = TypeVar("_T", bound=type)
 
@@ -56,19 +51,6 @@ def _without(*names: str) -> Callable[[_T], _T]:
         return owner
 
     return remove
-
-
-def _prepare(pipe: Any) -> int:
-    """Make a pipe non-blocking and return its mode; ValueError if it is none."""
-    fd = pipe.fileno()
-    mode = os.fstat(fd).st_mode
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)):
-        raise ValueError("Pipe transport is only for pipes, sockets and character devices")
-    if isinstance(pipe, socket.socket):
-        pipe.setblocking(False)
-    else:
-        _os.set_blocking(fd, False)
-    return mode
 
 
 @_without(
@@ -97,8 +79,8 @@ class ReadPipeTransport(StreamTransport):
     ) -> None:
         """Take ownership of `pipe`; ValueError if it is neither pipe, socket nor terminal."""
         self._file = None
-        _prepare(pipe)
-        super().__init__(loop, pipe, protocol, waiter=waiter, extra={**(extra or {}), "pipe": pipe})
+        file, _ = prepare_pipe(pipe)
+        super().__init__(loop, file, protocol, waiter=waiter, extra={**(extra or {}), "pipe": pipe})
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -163,14 +145,14 @@ class WritePipeTransport(StreamTransport):
     ) -> None:
         """Take ownership of `pipe`; ValueError if it is neither pipe, socket nor terminal."""
         self._file = None
-        mode = _prepare(pipe)
-        super().__init__(loop, pipe, protocol, waiter=waiter, extra={**(extra or {}), "pipe": pipe})
+        file, kind = prepare_pipe(pipe)
+        super().__init__(loop, file, protocol, waiter=waiter, extra={**(extra or {}), "pipe": pipe})
         # Never to be read from.
         self._paused = True
         self._late = 0
-        self._is_socket = stat.S_ISSOCK(mode)
+        self._kind = kind
         self._hangup: _Hangup | None = None
-        if self._is_socket or (stat.S_ISFIFO(mode) and not _open_both_ways(self._fd)):
+        if tells_of_hangup(self._fd, kind):
             self._hangup = _Hangup(self, self._fd, self._sock)
 
     @property  # type: ignore[misc]
@@ -184,7 +166,7 @@ class WritePipeTransport(StreamTransport):
 
     def _reader_went(self) -> None:
         """Close, unless it is only that somebody sends us something through a socket."""
-        if self._lost or (self._is_socket and _has_data(self._fd)):
+        if self._lost or not reader_is_gone(self._fd, self._kind):
             return
         if self._loop.get_debug():
             logger.info("%r was closed by peer", self)
@@ -239,26 +221,3 @@ def _describe(transport: ReadPipeTransport | WritePipeTransport) -> list[str]:
         info.append("closing" if transport._closing else "open")
     info.append(f"fd={transport._fd}")
     return info
-
-
-def _open_both_ways(fd: int) -> bool:
-    """Whether a descriptor may be read from and written to, as far as that can be told."""
-    try:
-        fcntl: Any = importlib.import_module("fcntl")
-    except ImportError:
-        return False
-    # PyPy lacks O_ACCMODE; the three ways of access are the two lowest bits everywhere.
-    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & 0o3 == os.O_RDWR)
-
-
-def _has_data(fd: int) -> bool:
-    """Whether a socket is readable because there is something to read."""
-    sock = socket.socket(fileno=fd)
-    try:
-        return bool(sock.recv(1, socket.MSG_PEEK))
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        sock.detach()

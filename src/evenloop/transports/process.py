@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import select
 import signal
 import subprocess
 import warnings
@@ -24,6 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evenloop import children
+from evenloop.engines.descriptors import hung_up
 from evenloop.scheduler import logger
 
 __all__ = ["PipeProtocol", "ProcessTransport"]
@@ -68,7 +68,7 @@ class PipeProtocol(asyncio.Protocol):
         pipe = self.pipe
         if hasattr(pipe, "is_reading") and not (pipe.is_reading() or pipe.is_closing()):
             return False
-        return _hung_up(pipe.get_extra_info("pipe"))
+        return hung_up(pipe.get_extra_info("pipe"))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} fd={self.fd} pipe={self.pipe!r}>"
@@ -346,12 +346,3 @@ class ProcessTransport(asyncio.SubprocessTransport):
 
 # Windows has no such signal: there ending a process at once is what SIGTERM does.
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-
-
-def _hung_up(file: Any) -> bool:
-    """Whether nobody holds the other end of a pipe any more, as far as that can be told."""
-    if file is None or file.closed or not hasattr(select, "poll"):
-        return True
-    poller = select.poll()
-    poller.register(file.fileno(), 0)
-    return bool(poller.poll(0))
