@@ -27,6 +27,33 @@ def turn(engine: Engine, timeout: float) -> None:
         engine.deliver()
 
 
+def poke(fd: int) -> None:
+    """Write a byte to a signal descriptor, which is a socket on Windows."""
+    if os.name == "posix":
+        os.write(fd, b"\x02")
+    else:
+        sock = socket.socket(fileno=fd)
+        sock.send(b"\x02")
+        sock.detach()
+
+
+def pair_at(number: int) -> tuple[socket.socket, socket.socket]:
+    """Return a connected pair whose left socket has a number that was just given back."""
+    others: list[socket.socket] = []
+    try:
+        for _ in range(64):  # a handle of Windows need not be the lowest that is free
+            left = socket.socket()
+            if left.fileno() == number:
+                with socket.create_server(("127.0.0.1", 0)) as listener:
+                    left.connect(listener.getsockname())
+                    return left, listener.accept()[0]
+            others.append(left)
+    finally:
+        for each in others:
+            each.close()
+    raise AssertionError(f"{number} was not given out again")
+
+
 def _makers() -> list[Any]:
     makers: list[Any] = [
         pytest.param(lambda name=choice.name: choose(name), id=choice.name)
@@ -186,6 +213,7 @@ def test_receiving_into_a_buffer(engine: Engine, pair: Any) -> None:
     assert buffer == b"xyz\0"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="descriptors of pipes are no handles")
 def test_pipes_are_streams_without_a_socket(engine: Engine) -> None:
     read_fd, write_fd = os.pipe()
     os.set_blocking(read_fd, False)
@@ -293,10 +321,11 @@ def test_polls_report_readiness_and_leave_the_data(engine: Engine, pair: Any) ->
 
 
 def test_a_poll_of_a_closed_descriptor_is_an_error(engine: Engine) -> None:
-    read_fd, write_fd = os.pipe()
-    os.close(read_fd)
-    os.close(write_fd)
-    op = Record(kinds.POLL_READ, read_fd, multishot=True)
+    left, right = socket.socketpair()
+    closed = left.fileno()
+    left.close()
+    right.close()
+    op = Record(kinds.POLL_READ, closed, multishot=True)
     with pytest.raises((OSError, ValueError)):
         # select() and poll() notice only when they wait.
         engine.start(op)
@@ -334,7 +363,7 @@ def test_a_wake_before_the_wait_counts(engine: Engine) -> None:
 
 
 def test_a_byte_on_the_signal_descriptor_ends_a_wait(engine: Engine) -> None:
-    os.write(engine.signal_fd(), b"\x02")
+    poke(engine.signal_fd())
     started = time.monotonic()
     turn(engine, 10)
     assert time.monotonic() - started < 5
@@ -342,19 +371,20 @@ def test_a_byte_on_the_signal_descriptor_ends_a_wait(engine: Engine) -> None:
 
 def test_python_signal_handlers_run_during_a_wait(engine: Engine) -> None:
     hits: list[int] = []
-    old = signal.signal(signal.SIGUSR1, lambda number, frame: hits.append(number))
+    number: int = getattr(signal, "SIGUSR1", signal.SIGTERM)
+    old = signal.signal(number, lambda number, frame: hits.append(number))
     old_fd = signal.set_wakeup_fd(engine.signal_fd(), warn_on_full_buffer=False)
     try:
-        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer = threading.Timer(0.05, signal.raise_signal, (number,))
         timer.start()
         started = time.monotonic()
         while not hits and time.monotonic() - started < 5:
             turn(engine, 10)
-        assert hits == [signal.SIGUSR1]
+        assert hits == [number]
         timer.join()
     finally:
         signal.set_wakeup_fd(old_fd)
-        signal.signal(signal.SIGUSR1, old)
+        signal.signal(number, old)
 
 
 def test_a_recycled_number_is_not_poisoned(engine: Engine) -> None:
@@ -371,8 +401,7 @@ def test_a_recycled_number_is_not_poisoned(engine: Engine) -> None:
             assert old.outcomes == [b"done"]
         left.close()
         right.close()
-        left, right = socket.socketpair()
-        assert left.fileno() == number
+        left, right = pair_at(number)
         left.setblocking(False)
         new = reader(left)
         engine.start(new)
@@ -393,8 +422,7 @@ def test_a_recycled_number_that_was_polled(engine: Engine) -> None:
     engine.start(old)
     left.close()
     right.close()
-    left, right = socket.socketpair()
-    assert left.fileno() == number
+    left, right = pair_at(number)
     engine.cancel(old)
     new = Record(kinds.POLL_READ, number, multishot=True)
     engine.start(new)
@@ -411,14 +439,13 @@ def test_a_watch_that_outlives_its_descriptor_does_not_spin(engine: Engine) -> N
     """The file is open elsewhere: epoll goes on reporting it after the close."""
     left, right = socket.socketpair()
     left.setblocking(False)
-    copy = os.dup(left.fileno())
+    copy = left.dup()
     op = reader(left)
     engine.start(op)
     turn(engine, 0)
     number = left.fileno()
     left.close()
-    replacement, other = socket.socketpair()
-    assert replacement.fileno() == number
+    replacement, other = pair_at(number)
     replacement.setblocking(False)
     again = reader(replacement)
     engine.start(again)
@@ -431,8 +458,7 @@ def test_a_watch_that_outlives_its_descriptor_does_not_spin(engine: Engine) -> N
     other.send(b"mine")
     turn(engine, 1)
     assert again.outcomes == [b"mine"]
-    os.close(copy)
-    for sock in (right, replacement, other):
+    for sock in (copy, right, replacement, other):
         sock.close()
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 FD_DIRECTORY = "/proc/self/fd"
-HAS_PROC = os.path.isdir(FD_DIRECTORY)
+# Under Wine the host's /proc shows through, and says nothing of handles.
+HAS_PROC = os.name == "posix" and os.path.isdir(FD_DIRECTORY)
 #: Threads that end by themselves (executors, child watchers) get this long, in seconds.
 PATIENCE = 3.0
 
@@ -29,7 +30,7 @@ def open_descriptors() -> set[tuple[int, str]]:
 def children() -> set[int]:
     """Process ids of the children of this process, zombies included."""
     found: set[int] = set()
-    if not os.path.isdir("/proc/self/task"):
+    if os.name != "posix" or not os.path.isdir("/proc/self/task"):
         return found
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

@@ -20,6 +20,7 @@ cdef class Slot:
     cdef public Op writer
     cdef public object owner
     cdef public object sock
+    cdef public object note
 
 
 cdef class ReadinessEngine(Engine):

@@ -88,6 +88,8 @@ class Slot:
         self.writer: Op | None = None
         self.owner: Any = None
         self.sock: Any = None
+        # The leaf's own.
+        self.note: Any = None
 
 
 class ReadinessEngine(Engine):

@@ -1,0 +1,372 @@
+"""The `afd` engine: readiness on Windows, through the socket driver and a completion port.
+
+How Windows behaves, and what follows:
+
+- `select()` there takes sockets only, 512 of them, and looks at each at every call. But the
+  driver below all sockets, AFD, answers a poll as it answers a receive: later, on a completion
+  port. So there is no limit, and the cost is that of the events. The request is documented
+  nowhere; its users (wepoll, trio, mio, libuv) have kept it as it is since Windows 2000.
+- A poll completes once. So it is put up again before the next wait, for as long as somebody
+  waits; it reports at once what is still so, which makes it level-triggered.
+- A poll cannot be changed, but a socket can have several. So reading and writing have one
+  each, and none is taken down because the other begins.
+- To cancel a poll, the system looks through all that go through the same handle. So no handle
+  of the driver serves more than a few.
+- A layered provider puts its own handle over the socket's, which AFD does not know. So the
+  handle below is asked for first.
+- A socket that is closed ends its polls with "closed here", and the number may come back as
+  another socket: such a poll is not put up again.
+- Only sockets can be polled. What else there is goes to the threads of `blocking`.
+- Waits end on a tick of the clock: late, and by some measures a little early. So a wait that
+  ends early with nothing to show goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import sys
+import time
+from typing import Any
+
+try:
+    import cython
+except ImportError:
+    from evenloop import _cython as cython
+
+from evenloop.engines.blocking import Blocking
+
+assert sys.platform == "win32"
+
+if not cython.compiled:
+    from evenloop.engines._win32 import (
+        AFD_ABORT,
+        AFD_ACCEPT,
+        AFD_CONNECT_FAIL,
+        AFD_DISCONNECT,
+        AFD_LOCAL_CLOSE,
+        AFD_RECEIVE,
+        AFD_SEND,
+        Port,
+        Request,
+        base_socket,
+        close_handle,
+        failure,
+        is_socket,
+        open_poller,
+    )
+    from evenloop.engines.engine import RECV, Op
+    from evenloop.engines.readiness import READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
+
+__all__ = ["AfdEngine"]
+
+# What ends a poll for reading and one for writing. Whatever breaks the connection ends both.
+_READING = AFD_RECEIVE | AFD_ACCEPT | AFD_DISCONNECT | AFD_ABORT | AFD_LOCAL_CLOSE
+_WRITING = AFD_SEND | AFD_CONNECT_FAIL | AFD_ABORT | AFD_LOCAL_CLOSE
+
+# Polls through one handle of the driver's.
+_GROUP = 32
+
+# A day, in seconds; longer waits are taken in pieces.
+_LONGEST_WAIT = 86400.0
+
+# Times that close() waits a moment for the kernel to give memory back.
+_CLOSING_WAITS = 100
+
+
+class Group:
+    """A handle of the socket driver's, and how many sockets are polled through it."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.sockets = 0
+
+
+class Poll(Request):
+    """A poll of one socket for one direction."""
+
+    def __init__(self, engine: AfdEngine, slot: Slot, bit: int) -> None:
+        Request.__init__(self, engine.port)
+        self.engine: Any = engine
+        self.slot = slot
+        self.bit = bit
+        # No longer wanted; its completion is still to come.
+        self.cancelled = False
+
+    def arrived(self) -> None:
+        """Tell the engine."""
+        self.engine._polled(self)
+
+
+class Watch:
+    """What belongs to the polls of one socket."""
+
+    def __init__(self, base: int, group: Group) -> None:
+        self.base = base
+        self.group = group
+        self.reading: Poll | None = None
+        self.writing: Poll | None = None
+
+
+class AfdEngine(ReadinessEngine):
+    """Readiness through polls of the socket driver."""
+
+    name = "afd"
+    # Up to Python 3.12 time.monotonic() moves in steps of 15.6 ms on Windows.
+    clock = staticmethod(time.perf_counter)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = Port()
+        # Groups with room left.
+        self._groups: list[Group] = []
+        self._every_group: list[Group] = []
+        # Requests that came with the last wait, and the first of them that was not delivered.
+        self._arrived: list[Any] = []
+        self._position = 0
+        self._receiver: Any = None
+        self._sender: Any = None
+        # Threads for handles that the port does not take, from the first such handle on.
+        self._blocking: Any = None
+
+    # ---- polling ---------------------------------------------------------------------------
+
+    def update(self, slot: Slot, wanted: int) -> None:
+        """Have a socket polled for `wanted`."""
+        watch = slot.note
+        slot.armed = 0
+        if watch is None:
+            if wanted == 0:
+                return
+            watch = slot.note = self._look_up(slot.fd)
+        self.changes += 1
+        if wanted & READABLE:
+            if watch.reading is None:
+                watch.reading = Poll(self, slot, READABLE)
+            self._put_up(watch, watch.reading, _READING)
+        elif watch.reading is not None:
+            self._take_down(watch.reading)
+        if wanted & WRITABLE:
+            if watch.writing is None:
+                watch.writing = Poll(self, slot, WRITABLE)
+            self._put_up(watch, watch.writing, _WRITING)
+        elif watch.writing is not None:
+            self._take_down(watch.writing)
+        slot.armed = wanted
+
+    def _look_up(self, handle: int) -> Watch:
+        """Prepare to poll a socket; OSError if it is none."""
+        base = base_socket(handle)
+        if not self._groups:
+            poller = open_poller()
+            code = self.port.associate(poller)
+            if code:
+                close_handle(poller)
+                raise failure(code)
+            group = Group(poller)
+            self._groups.append(group)
+            self._every_group.append(group)
+        group = self._groups[len(self._groups) - 1]
+        group.sockets += 1
+        if group.sockets >= _GROUP:
+            self._groups.pop()
+        return Watch(base, group)
+
+    def _renewed(self, slot: Slot) -> Slot:
+        """Begin a new life for a number; its place in a group is free."""
+        watch = slot.note
+        replacement = ReadinessEngine._renewed(self, slot)
+        if watch is not None:
+            slot.note = None
+            for poll in (watch.reading, watch.writing):
+                if poll is not None:
+                    self._take_down(poll)
+            group = watch.group
+            group.sockets -= 1
+            if group.sockets == _GROUP - 1:
+                self._groups.append(group)
+        return replacement
+
+    def _put_up(self, watch: Watch, poll: Poll, events: int) -> None:
+        if poll.in_flight:
+            # If it is being cancelled, it will be put up again when that is done.
+            return
+        poll.cancelled = False
+        code = poll.poll(watch.group.handle, watch.base, events)
+        if code > 0:
+            raise failure(code)
+
+    def _take_down(self, poll: Poll) -> None:
+        if poll.in_flight and not poll.cancelled:
+            poll.cancelled = True
+            poll.cancel()
+
+    def _polled(self, poll: Poll) -> None:
+        """A poll has come back."""
+        slot = poll.slot
+        if slot.fd >= len(self._slots) or self._slots[slot.fd] is not slot:
+            return
+        bit = poll.bit
+        slot.armed &= ~bit
+        events = poll.events()
+        if poll.cancelled or events == 0:
+            code = 0 if poll.cancelled else poll.error()
+            poll.cancelled = False
+            if code:
+                self._fail(slot, failure(code))
+                self._deliver_failures()
+            elif wanted_by(slot) != slot.armed:
+                self._mark(slot)
+            return
+        self.events += 1
+        if events & AFD_LOCAL_CLOSE and slot.sock is None:
+            # Closed by its user, who may have forgotten that it was watched.
+            slot.armed |= bit
+            return
+        self.dispatch(slot, bit)
+        if wanted_by(slot) != slot.armed and self._slots[slot.fd] is slot:
+            self._mark(slot)
+
+    # ---- requests --------------------------------------------------------------------------
+
+    def start(self, op: Op) -> bool:
+        """Begin a request; see `engine`."""
+        if op.sock is None and not is_socket(op.fd):
+            if self._blocking is None:
+                self._blocking = Blocking(self.wake)
+            return bool(self._blocking.start(op))
+        return ReadinessEngine.start(self, op)
+
+    def cancel(self, op: Op) -> bool:
+        """Take a request back: always free at once."""
+        if self._blocking is not None and op.sock is None and self._blocking.owns(op):
+            return bool(self._blocking.cancel(op))
+        return ReadinessEngine.cancel(self, op)
+
+    def forget(self, fd: int) -> None:
+        """Drop all that is known of a descriptor, before it is closed."""
+        if self._blocking is not None:
+            self._blocking.forget(fd)
+        ReadinessEngine.forget(self, fd)
+
+    def adopt(self, fd: int, owner: object) -> None:
+        """Note that a transport owns this descriptor; what was known of the number is void."""
+        slot = self._slot(fd)
+        if slot.note is not None:
+            self._renewed(slot)
+        ReadinessEngine.adopt(self, fd, owner)
+
+    # ---- waiting ---------------------------------------------------------------------------
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for completions."""
+        self.reconcile()
+        self.waits += 1
+        if self._has_news():
+            timeout = 0.0
+        port = self.port
+        if timeout == 0.0:
+            count = port.wait(0)
+        elif timeout < 0.0:
+            count = port.wait(-1)
+        else:
+            count = self._wait_until(min(timeout, _LONGEST_WAIT))
+        index = 0
+        while index < count:
+            request = port.take(index)
+            if request is not None:
+                self._arrived.append(request)
+            index += 1
+        return self._has_news()
+
+    def _has_news(self) -> bool:
+        """Whether there is something to deliver."""
+        if self._arrived or self._failures:
+            return True
+        return self._blocking is not None and bool(self._blocking.ready)
+
+    def _wait_until(self, timeout: float) -> int:
+        """Wait so many seconds, and not less."""
+        deadline = self.clock() + timeout
+        while True:
+            count = self.port.wait(math.ceil(timeout * 1000.0))
+            if count:
+                return count
+            timeout = deadline - self.clock()
+            if timeout <= 0.0:
+                return 0
+
+    def deliver(self) -> None:
+        """Complete what the last wait has collected."""
+        self._deliver_failures()
+        arrived = self._arrived
+        while self._position < len(arrived):
+            # What an interrupt leaves behind has its turn the next time.
+            request = arrived[self._position]
+            arrived[self._position] = None
+            self._position += 1
+            request.arrived()
+        arrived.clear()
+        self._position = 0
+        if self._blocking is not None:
+            self._blocking.deliver()
+
+    def wake(self) -> None:
+        """Make `wait()` return; from any thread, or a signal handler."""
+        self.wakes += 1
+        self.port.post()
+
+    def signal_fd(self) -> int:
+        """Return a socket; a byte sent to it wakes."""
+        if self._sender is None:
+            self._receiver, self._sender = socket.socketpair()
+            self._receiver.setblocking(False)
+            self._sender.setblocking(False)
+            self._slot(self._receiver.fileno()).owner = self
+            self.start(_Drain(self._receiver))
+        sender: int = self._sender.fileno()
+        return sender
+
+    # ---- the end ---------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """Nothing: there is no fork on Windows."""
+
+    def close(self) -> None:
+        """Cancel what is in flight, wait for the kernel to let go of it, and close the port."""
+        if self._blocking is not None:
+            self._blocking.close()
+        for slot in self._slots:
+            if slot is not None and slot.note is not None:
+                self._release(slot)
+                self.update(slot, 0)
+        for group in self._every_group:
+            close_handle(group.handle)
+        attempts = 0
+        while self.port.in_flight() and attempts < _CLOSING_WAITS:
+            attempts += 1
+            count = self.port.wait(10)
+            while count > 0:
+                count -= 1
+                self.port.take(count)
+        self._slots.clear()
+        self._dirty.clear()
+        self._arrived.clear()
+        self._groups.clear()
+        self._every_group.clear()
+        self.port.close()
+        if self._sender is not None:
+            self._receiver.close()
+            self._sender.close()
+
+
+class _Drain(Op):
+    """Takes the bytes off the socket that signal handlers write to."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        Op.__init__(self, RECV, sock.fileno(), sock)
+        self.multishot = True
+
+    def complete(self) -> None:
+        """Nothing: to have ended the wait was all."""
+        self.result: Any = None
