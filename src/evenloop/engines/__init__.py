@@ -56,6 +56,7 @@ class _Entry(NamedTuple):
 # In order of preference.
 _ENGINES = {
     "epoll": _Entry("epoll", "EpollEngine", True, ("linux",), "readiness through epoll, in C"),
+    "iocp": _Entry("iocp", "IocpEngine", False, ("win32",), "a completion port"),
     "afd": _Entry("afd", "AfdEngine", False, ("win32",), "readiness through AFD polls"),
     "selector": _Entry(
         "selector_windows" if sys.platform == "win32" else "selector",

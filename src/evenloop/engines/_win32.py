@@ -388,7 +388,7 @@ class Request:
         """Return the error code of the last operation, or 0."""
         return status_to_error(self.status)
 
-    def cancel(self) -> None:
+    def cancel_io(self) -> None:
         """Ask for the operation to end; its completion comes all the same."""
         if self.in_flight:
             _CancelIoEx(self.handle, self.address)

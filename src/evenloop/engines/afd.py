@@ -34,6 +34,7 @@ try:
 except ImportError:
     from evenloop import _cython as cython
 
+from evenloop.engines import winapi
 from evenloop.engines.blocking import Blocking
 
 assert sys.platform == "win32"
@@ -47,6 +48,7 @@ if not cython.compiled:
         AFD_LOCAL_CLOSE,
         AFD_RECEIVE,
         AFD_SEND,
+        PENDING,
         Port,
         Request,
         base_socket,
@@ -54,8 +56,10 @@ if not cython.compiled:
         failure,
         is_socket,
         open_poller,
+        skip_port_when_done,
     )
-    from evenloop.engines.engine import RECV, Op
+    from evenloop.engines.engine import POLL_READ, RECV, RECV_INTO, SEND, Op
+    from evenloop.engines.overlapped import Receiving, Sending
     from evenloop.engines.readiness import READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
 
 __all__ = ["AfdEngine"]
@@ -98,14 +102,49 @@ class Poll(Request):
         self.engine._polled(self)
 
 
-class Watch:
-    """What belongs to the polls of one socket."""
+class ReadyPipe(Request):
+    """Waits until a pipe can be read: a read of no bytes, which ends when there are some."""
 
-    def __init__(self, base: int, group: Group) -> None:
-        self.base = base
-        self.group = group
+    def __init__(self, engine: AfdEngine, op: Op) -> None:
+        Request.__init__(self, engine.port)
+        self.op: Op | None = op
+
+    def start(self) -> bool:
+        """Begin; True if it is readable now."""
+        op = self.op
+        if op is None or self.read(op.fd, 0, False) != PENDING:
+            # Readable, or broken: reading will tell.
+            self.op = None
+            return True
+        op.active = True
+        return False
+
+    def arrived(self) -> None:
+        """Complete the request, if there is still one."""
+        op = self.op
+        self.op = None
+        if op is not None:
+            op.active = False
+            op.complete()
+
+
+class Note:
+    """What the engine and the kernel have to do with one handle, beside its requests."""
+
+    def __init__(self) -> None:
+        # For polls: the socket below all layers, and whose handle they go through.
+        self.base = 0
+        self.group: Any = None
         self.reading: Poll | None = None
         self.writing: Poll | None = None
+        # Whether the port takes its completions: 1, or -1 where it refuses to; 0: not tried.
+        self.joined = 0
+        self.skips = False
+        self.receiving: Receiving | None = None
+        # The sends in flight, and one that can be used again.
+        self.sends: list[Sending] = []
+        self.spare: Sending | None = None
+        self.ready: ReadyPipe | None = None
 
 
 class AfdEngine(ReadinessEngine):
@@ -124,6 +163,8 @@ class AfdEngine(ReadinessEngine):
         # Requests that came with the last wait, and the first of them that was not delivered.
         self._arrived: list[Any] = []
         self._position = 0
+        # Requests that have something for the next round without the kernel's doing.
+        self._again: list[Any] = []
         self._receiver: Any = None
         self._sender: Any = None
         # Threads for handles that the port does not take, from the first such handle on.
@@ -133,28 +174,32 @@ class AfdEngine(ReadinessEngine):
 
     def update(self, slot: Slot, wanted: int) -> None:
         """Have a socket polled for `wanted`."""
-        watch = slot.note
+        note = slot.note
         slot.armed = 0
-        if watch is None:
+        if note is None:
             if wanted == 0:
                 return
-            watch = slot.note = self._look_up(slot.fd)
+            note = slot.note = Note()
+        if note.group is None:
+            if wanted == 0:
+                return
+            self._look_up(note, slot.fd)
         self.changes += 1
         if wanted & READABLE:
-            if watch.reading is None:
-                watch.reading = Poll(self, slot, READABLE)
-            self._put_up(watch, watch.reading, _READING)
-        elif watch.reading is not None:
-            self._take_down(watch.reading)
+            if note.reading is None:
+                note.reading = Poll(self, slot, READABLE)
+            self._put_up(note, note.reading, _READING)
+        elif note.reading is not None:
+            self._take_down(note.reading)
         if wanted & WRITABLE:
-            if watch.writing is None:
-                watch.writing = Poll(self, slot, WRITABLE)
-            self._put_up(watch, watch.writing, _WRITING)
-        elif watch.writing is not None:
-            self._take_down(watch.writing)
+            if note.writing is None:
+                note.writing = Poll(self, slot, WRITABLE)
+            self._put_up(note, note.writing, _WRITING)
+        elif note.writing is not None:
+            self._take_down(note.writing)
         slot.armed = wanted
 
-    def _look_up(self, handle: int) -> Watch:
+    def _look_up(self, note: Note, handle: int) -> None:
         """Prepare to poll a socket; OSError if it is none."""
         base = base_socket(handle)
         if not self._groups:
@@ -170,36 +215,50 @@ class AfdEngine(ReadinessEngine):
         group.sockets += 1
         if group.sockets >= _GROUP:
             self._groups.pop()
-        return Watch(base, group)
+        note.base = base
+        note.group = group
 
     def _renewed(self, slot: Slot) -> Slot:
-        """Begin a new life for a number; its place in a group is free."""
-        watch = slot.note
+        """Begin a new life for a number: all that is in flight under the old one shall end."""
+        note = slot.note
         replacement = ReadinessEngine._renewed(self, slot)
-        if watch is not None:
+        if note is not None:
             slot.note = None
-            for poll in (watch.reading, watch.writing):
-                if poll is not None:
-                    self._take_down(poll)
-            group = watch.group
+            self._drop(note)
+        return replacement
+
+    def _drop(self, note: Note) -> None:
+        for poll in (note.reading, note.writing):
+            if poll is not None:
+                self._take_down(poll)
+        group = note.group
+        if group is not None:
+            note.group = None
             group.sockets -= 1
             if group.sockets == _GROUP - 1:
                 self._groups.append(group)
-        return replacement
+        if note.receiving is not None:
+            note.receiving.let_all_go()
+        for send in note.sends:
+            send.give_up()
+        note.sends.clear()
+        if note.ready is not None:
+            note.ready.op = None
+            note.ready.cancel_io()
 
-    def _put_up(self, watch: Watch, poll: Poll, events: int) -> None:
+    def _put_up(self, note: Note, poll: Poll, events: int) -> None:
         if poll.in_flight:
             # If it is being cancelled, it will be put up again when that is done.
             return
         poll.cancelled = False
-        code = poll.poll(watch.group.handle, watch.base, events)
+        code = poll.poll(note.group.handle, note.base, events)
         if code > 0:
             raise failure(code)
 
     def _take_down(self, poll: Poll) -> None:
         if poll.in_flight and not poll.cancelled:
             poll.cancelled = True
-            poll.cancel()
+            poll.cancel_io()
 
     def _polled(self, poll: Poll) -> None:
         """A poll has come back."""
@@ -232,16 +291,89 @@ class AfdEngine(ReadinessEngine):
     def start(self, op: Op) -> bool:
         """Begin a request; see `engine`."""
         if op.sock is None and not is_socket(op.fd):
-            if self._blocking is None:
-                self._blocking = Blocking(self.wake)
-            return bool(self._blocking.start(op))
+            return self._start_on_handle(op)
         return ReadinessEngine.start(self, op)
+
+    def _start_on_handle(self, op: Op) -> bool:
+        """Begin a request on what is no socket: on the port if that takes it, or else a thread."""
+        slot = self._slot(op.fd)
+        if op.kind in (RECV, RECV_INTO, SEND) or (
+            op.kind == POLL_READ and not op.multishot and slot.owner is not None
+        ):
+            note = slot.note
+            if note is None:
+                note = slot.note = Note()
+            if note.joined == 0:
+                note.joined = 1 if winapi.is_overlapped(op.fd) and self._join(note, op.fd) else -1
+            if note.joined > 0:
+                if op.kind != POLL_READ:
+                    return self._start_stream(note, op)
+                op.result = op.error = None
+                ready = note.ready = ReadyPipe(self, op)
+                return ready.start()
+        if self._blocking is None:
+            self._blocking = Blocking(self.wake)
+        return bool(self._blocking.start(op))
+
+    def _join(self, note: Note, handle: int) -> bool:
+        """Have the port take the completions of a handle; whether it does."""
+        if self.port.associate(handle):
+            # Another port has it, or it is not of the kind that completes.
+            note.joined = -1
+            return False
+        note.joined = 1
+        note.skips = skip_port_when_done(handle)
+        return True
+
+    def _start_stream(self, note: Note, op: Op) -> bool:
+        """Begin to receive or to send on the port."""
+        if op.kind != SEND:
+            receiving = note.receiving
+            if receiving is None:
+                receiving = note.receiving = Receiving(self, op.fd, op.sock is not None, note.skips)
+            op.result = op.error = None
+            return receiving.start(op)
+        send = note.spare
+        if send is None:
+            send = Sending(self)
+        note.spare = None
+        if send.start(op, op.fd, op.sock is not None, note.skips):
+            note.spare = send
+            return True
+        send.note = note
+        note.sends.append(send)
+        return False
+
+    def deliver_next(self, request: Any) -> None:
+        """Have `request.arrived()` called in the next round."""
+        self._again.append(request)
 
     def cancel(self, op: Op) -> bool:
         """Take a request back: always free at once."""
+        if not op.active:
+            return True
+        note = self._slot(op.fd).note
+        if note is not None and note.joined > 0 and self._cancel_on_port(note, op):
+            return True
         if self._blocking is not None and op.sock is None and self._blocking.owns(op):
             return bool(self._blocking.cancel(op))
         return ReadinessEngine.cancel(self, op)
+
+    def _cancel_on_port(self, note: Note, op: Op) -> bool:
+        if note.receiving is not None and note.receiving.cancel(op):
+            return True
+        for send in note.sends:
+            if send.op is op:
+                note.sends.remove(send)
+                send.give_up()
+                return True
+        ready = note.ready
+        if ready is not None and ready.op is op:
+            ready.op = None
+            ready.cancel_io()
+            op.active = False
+            return True
+        return False
 
     def forget(self, fd: int) -> None:
         """Drop all that is known of a descriptor, before it is closed."""
@@ -277,11 +409,14 @@ class AfdEngine(ReadinessEngine):
             if request is not None:
                 self._arrived.append(request)
             index += 1
+        if self._again:
+            self._arrived.extend(self._again)
+            self._again.clear()
         return self._has_news()
 
     def _has_news(self) -> bool:
         """Whether there is something to deliver."""
-        if self._arrived or self._failures:
+        if self._arrived or self._again or self._failures:
             return True
         return self._blocking is not None and bool(self._blocking.ready)
 
@@ -339,7 +474,7 @@ class AfdEngine(ReadinessEngine):
         for slot in self._slots:
             if slot is not None and slot.note is not None:
                 self._release(slot)
-                self.update(slot, 0)
+                self._drop(slot.note)
         for group in self._every_group:
             close_handle(group.handle)
         attempts = 0
@@ -352,6 +487,7 @@ class AfdEngine(ReadinessEngine):
         self._slots.clear()
         self._dirty.clear()
         self._arrived.clear()
+        self._again.clear()
         self._groups.clear()
         self._every_group.clear()
         self.port.close()

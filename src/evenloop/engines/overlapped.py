@@ -1,0 +1,250 @@
+"""Streams on a completion port: what is received ahead, and what is being sent.
+
+Each handle has one `Receiving` and, while something is under way, one `Sending` for each send.
+They own the memory that the kernel uses, and they are not the loop's requests: an `Op` only
+waits for what they bring. So a request can be taken back at any time and is free at once, and
+nothing is lost by that:
+
+- What was received while nobody waited for it is kept for the next request. A paused stream
+  costs no system call; at most one buffer is received for it.
+- What is being sent stays where it is until the kernel is done, whoever has lost interest.
+
+A buffer is small while messages are, and large while a fast sender fills it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+try:
+    import cython
+except ImportError:
+    from evenloop import _cython as cython
+
+assert sys.platform == "win32"
+
+if not cython.compiled:
+    from evenloop.engines._win32 import (
+        DONE,
+        ERROR_BROKEN_PIPE,
+        ERROR_HANDLE_EOF,
+        ERROR_MORE_DATA,
+        PENDING,
+        Request,
+        failure,
+    )
+    from evenloop.engines.engine import RECV_INTO, Op
+
+__all__ = ["Receiving", "Sending"]
+
+SMALL = 8 * 1024
+LARGE = 256 * 1024
+
+
+class Receiving(Request):
+    """The receiving half of a stream."""
+
+    def __init__(self, engine: Any, handle: int, is_socket: bool, skips: bool) -> None:
+        Request.__init__(self, engine.port)
+        self.engine: Any = engine
+        self.stream = handle
+        self.is_socket = is_socket
+        self.skips = skips
+        # The request that waits, and the tail of those behind it.
+        self.op: Op | None = None
+        # Received, or learned, while nobody waited.
+        self.held: Any = None
+        self.fault: Any = None
+        self.size = SMALL
+        # Has something for the next delivery.
+        self.listed = False
+
+    def start(self, op: Op) -> bool:
+        """Have a request wait for what comes; True if that is there."""
+        op.next = None
+        head = self.op
+        if head is not None:
+            op.active = True
+            while head.next is not None:
+                head = head.next
+            head.next = op
+            return False
+        if not self.has_news() and not self.in_flight:
+            self.arm()
+        if self.has_news():
+            if not op.multishot:
+                self.give(op)
+                return True
+            self.list()
+        op.active = True
+        self.op = op
+        return False
+
+    def cancel(self, op: Op) -> bool:
+        """Take a request back; False if it does not wait here."""
+        head = self.op
+        if head is op:
+            self.op = op.next
+        else:
+            while head is not None and head.next is not op:
+                head = head.next
+            if head is None:
+                return False
+            head.next = op.next
+        op.next = None
+        op.active = False
+        return True
+
+    def has_news(self) -> bool:
+        """Whether something was received, or went wrong, that nobody was told of."""
+        return self.held is not None or self.fault is not None
+
+    def list(self) -> None:
+        """Have what is there delivered in the next round."""
+        if not self.listed:
+            self.listed = True
+            self.engine.deliver_next(self)
+
+    def arm(self) -> None:
+        """Have the kernel receive."""
+        if self.is_socket:
+            code = self.receive(self.stream, self.size, self.skips)
+        else:
+            code = self.read(self.stream, self.size, self.skips)
+        if code != PENDING:
+            self.take(code)
+
+    def take(self, code: int) -> None:
+        """Note what has come: `code` is 0 or what went wrong."""
+        if code in (DONE, ERROR_MORE_DATA):
+            count = self.transferred
+            self.held = self.data()
+            if count == self.size:
+                self.size = LARGE
+            elif count < SMALL:
+                self.size = SMALL
+        elif code in (ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF):
+            self.held = b""
+        else:
+            self.fault = failure(code)
+
+    def give(self, op: Op) -> None:
+        """Make what is there a request's outcome."""
+        op.error = self.fault
+        op.result = None
+        if self.fault is not None:
+            self.fault = None
+            return
+        data = self.held
+        self.held = None
+        size = len(data)
+        if op.kind == RECV_INTO:
+            buffer = op.acquire()
+            if buffer is None:
+                # Its maker has given the stream up.
+                return
+            with memoryview(buffer) as view, view.cast("B") as target:
+                room = min(size, len(target))
+                target[:room] = data[:room]
+            op.result = room
+        else:
+            room = min(size, op.size or size)
+            op.result = data if room == size else data[:room]
+        if room < size:
+            self.held = data[room:]
+
+    def arrived(self) -> None:
+        """Deliver what the kernel, or an earlier round, has brought."""
+        if self.listed:
+            self.listed = False
+        else:
+            self.take(self.error())
+        op = self.op
+        if op is None or not self.has_news():
+            return
+        try:
+            self.give(op)
+        except Exception as error:
+            # A buffer that was released meanwhile, say: its maker's to hear.
+            op.result = None
+            op.error = error
+        self.engine.events += 1
+        if not op.multishot:
+            self.op = op.next
+            op.next = None
+            op.active = False
+        try:
+            if op.error is not None or op.result is not None:
+                op.complete()
+        finally:
+            # The end of a stream comes again and again, as it does where readiness rules.
+            if self.op is not None:
+                if not self.has_news() and not self.in_flight:
+                    self.arm()
+                if self.has_news():
+                    self.list()
+
+    def let_all_go(self) -> None:
+        """End every request: the handle is about to be closed."""
+        while self.op is not None:
+            self.cancel(self.op)
+        self.cancel_io()
+
+
+class Sending(Request):
+    """One send, which is complete when all of it is sent."""
+
+    def __init__(self, engine: Any) -> None:
+        Request.__init__(self, engine.port)
+        self.engine: Any = engine
+        self.op: Op | None = None
+        # Whose list of sends this is in, while it is in flight.
+        self.note: Any = None
+
+    def start(self, op: Op, handle: int, is_socket: bool, skips: bool) -> bool:
+        """Begin to send what a request has; True if it is finished."""
+        pieces = op.acquire()
+        op.result = op.error = None
+        if not pieces:
+            op.result = 0
+            return True
+        code = self.send(handle, pieces, skips) if is_socket else self.write(handle, pieces, skips)
+        if code == PENDING:
+            op.active = True
+            self.op = op
+            return False
+        self.outcome(op, code)
+        return True
+
+    def outcome(self, op: Op, code: int) -> None:
+        """Make the end of the send a request's."""
+        self.let_go()
+        if code == DONE:
+            op.result = self.transferred
+        else:
+            op.error = failure(code)
+
+    def arrived(self) -> None:
+        """Complete the request, if there is still one."""
+        op = self.op
+        if op is None:
+            self.let_go()
+            return
+        self.op = None
+        note = self.note
+        self.note = None
+        note.sends.remove(self)
+        note.spare = self
+        op.active = False
+        self.outcome(op, self.error())
+        self.engine.events += 1
+        op.complete()
+
+    def give_up(self) -> None:
+        """End the request, and the send as soon as may be."""
+        op = self.op
+        self.op = self.note = None
+        if op is not None:
+            op.active = False
+        self.cancel_io()
