@@ -309,7 +309,7 @@ async def test_abort_clients_does_not_wait_for_buffers() -> None:
     server = await asyncio.get_running_loop().create_server(factory, HOST, 0)
     client = await _connect(_port(server))
     client.transport.pause_reading()
-    await until(lambda: made)
+    await until(lambda: made and made[0].transport)
     made[0].transport.write(b"x" * 20_000_000)
     server.close()
     server.close_clients()  # type: ignore[attr-defined]

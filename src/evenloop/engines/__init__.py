@@ -6,7 +6,7 @@ contract and is the porting guide; every other file here is one way to fulfil it
 - `readiness`: what all engines share that are told "this descriptor is ready";
 - `selector`: readiness through any `selectors.BaseSelector`, wherever Python runs; with
   `blocking`, threads for what is no socket, on Windows (`selector_windows`);
-- `posix`, `epoll`: readiness in C, on Linux.
+- `posix`, `connections`, `epoll`: readiness in C, on Linux.
 
 An engine that is asked for by name and cannot run here is an error that says why. The automatic
 choice takes the first that can, and logs the reasons of the others once, at level DEBUG.

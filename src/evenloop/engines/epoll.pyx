@@ -243,8 +243,11 @@ cdef class EpollEngine(PosixEngine):
 
     cdef object _stale(self, int fd, Slot slot):
         """An event of a file that nobody here knows any more."""
-        # It may only be left over from this batch. If the watch itself lives on (the file has
-        # another descriptor), it cannot be removed by number: build a new set.
+        if slot is not None and slot.born == self.waits:
+            # Closed since this batch was collected: all is well.
+            return
+        # The watch lives on (the file has another descriptor, in a child, say), and cannot be
+        # removed by number: build a new set.
         self._rebuild = True
 
     cdef object _renew(self):

@@ -25,7 +25,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from posix.unistd cimport read, write
 
-from evenloop.engines.engine cimport RECV, RECV_INTO, SEND, Op
+from evenloop.engines.connections cimport NOT_HERE, accept_connection, connect_socket
+from evenloop.engines.engine cimport ACCEPT, CONNECT, RECV, RECV_INTO, SEND, Op
 from evenloop.engines.readiness cimport ReadinessEngine
 
 import os
@@ -86,12 +87,17 @@ cdef class PosixEngine(ReadinessEngine):
 
     cpdef bint attempt(self, Op op) except -1:
         cdef int kind = op.kind
+        cdef int done
         if kind == RECV:
             return self.attempt_recv(op)
         if kind == SEND:
             return self.attempt_send(op)
         if kind == RECV_INTO:
             return self.attempt_recv_into(op)
+        if kind == ACCEPT or kind == CONNECT:
+            done = accept_connection(op) if kind == ACCEPT else connect_socket(op)
+            if done != NOT_HERE:
+                return done
         return ReadinessEngine.attempt(self, op)
 
     cdef bint attempt_recv(self, Op op) except -1:

@@ -15,6 +15,9 @@ cdef class Slot:
     cdef public int fd
     cdef public int armed
     cdef public unsigned int generation
+    cdef public Py_ssize_t born
+    cdef public int burst
+    cdef public Py_ssize_t heard
     cdef public bint dirty
     cdef public Op reader
     cdef public Op writer
@@ -44,7 +47,8 @@ cdef class ReadinessEngine(Engine):
     cdef Slot _renewed(self, Slot slot)
     cdef bint _try(self, Op op) except -1
     cpdef bint dispatch(self, Slot slot, int ready) except -1
-    @cython.locals(following=Op)
+    cdef int _appetite(self, Slot slot) except -1
+    @cython.locals(following=Op, burst=int)
     cdef bint _advance(self, Slot slot, Op op, bint reading) except -1
     cpdef bint attempt(self, Op op) except -1
     cpdef object update(self, Slot slot, int wanted)

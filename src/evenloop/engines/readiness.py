@@ -82,6 +82,12 @@ class Slot:
     def __init__(self, fd: int, generation: int) -> None:
         self.fd = fd
         self.generation = generation
+        # The wait after which this life of the number began.
+        self.born = 0
+        # Of a listening socket: how many connections to ask for at its next event, and the
+        # wait that its latest event came with.
+        self.burst = 1
+        self.heard = 0
         self.armed = 0
         self.dirty = False
         self.reader: Op | None = None
@@ -225,6 +231,7 @@ class ReadinessEngine(Engine):
     def _renewed(self, slot: Slot) -> Slot:
         """Begin a new life for a number: events of the old one will be recognised."""
         replacement = Slot(slot.fd, slot.generation + 1)
+        replacement.born = self.waits
         self._slots[slot.fd] = replacement
         if slot.armed:
             # The old watch may live on (the file has another descriptor somewhere).
@@ -340,7 +347,11 @@ class ReadinessEngine(Engine):
 
     def _advance(self, slot: Slot, op: Op, reading: bool) -> bool:
         if op.multishot:
-            burst = BURST if op.kind == ACCEPT or op.kind == RECVFROM else 1
+            burst = 1
+            if op.kind == ACCEPT:
+                burst = self._appetite(slot)
+            elif op.kind == RECVFROM:
+                burst = BURST
             self.idle += 1
             while burst > 0 and op.active and self._try(op):
                 self.idle = 0
@@ -368,6 +379,16 @@ class ReadinessEngine(Engine):
             self._mark(slot)
         op.complete()
         return True
+
+    def _appetite(self, slot: Slot) -> int:
+        """Return how many connections to take from a listening socket at this event.
+
+        Asking for one too many costs a call that fails. One that is ready again right after it
+        was served has a queue: it is asked for twice as many, up to a burst.
+        """
+        slot.burst = min(slot.burst * 2, BURST) if slot.heard == self.waits - 1 else 1
+        slot.heard = self.waits
+        return slot.burst
 
     # ---- the requests themselves, over Python's own sockets --------------------------------
 
