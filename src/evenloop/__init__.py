@@ -15,13 +15,17 @@ from evenloop import _mode
 _mode.apply()
 
 from evenloop._version import __version__  # noqa: E402
+from evenloop.engines.console_events import ConsoleEvent  # noqa: E402
+from evenloop.engines.unix_socket import unix_socket  # noqa: E402
 from evenloop.loop import EventLoop, ProactorEventLoop, SelectorEventLoop  # noqa: E402
+from evenloop.net.unix_streams import open_unix_connection, start_unix_server  # noqa: E402
 from evenloop.runners import install, new_event_loop, run  # noqa: E402
 
 if TYPE_CHECKING:
     from evenloop.runners import EventLoopPolicy
 
 __all__ = [
+    "ConsoleEvent",
     "EventLoop",
     "EventLoopPolicy",
     "ProactorEventLoop",
@@ -29,7 +33,10 @@ __all__ = [
     "__version__",
     "install",
     "new_event_loop",
+    "open_unix_connection",
     "run",
+    "start_unix_server",
+    "unix_socket",
 ]
 
 

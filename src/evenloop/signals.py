@@ -8,6 +8,9 @@ How signals reach a program, and what follows:
 - The operating system may give the signal to any thread. So that a waiting loop learns of it,
   the interpreter writes a byte to the wake-up descriptor, which is the engine's while a loop
   runs in the main thread; whatever was set before comes back when it stops.
+- Windows has few signals (SIGINT, SIGBREAK, SIGTERM, SIGABRT, SIGFPE, SIGILL, SIGSEGV), of which
+  other processes can send the first two, and a console tells of its closing, of the end of the
+  session and of shutdown: those are `ConsoleEvent`s, and come through another thread.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from evenloop.engines import console_events
+from evenloop.engines.console_events import ConsoleEvent
 from evenloop.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -50,9 +55,10 @@ class Signals(Scheduler):
     def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:
         """Call `callback(*args)` whenever the signal `sig` comes.
 
-        Replaces the handler that the signal had. Raises TypeError if `sig` is no integer or the
-        callback is a coroutine, ValueError if there is no such signal, and RuntimeError if the
-        signal cannot be caught or this is not the main thread.
+        On Windows `sig` may also be an `evenloop.ConsoleEvent`. Replaces the handler that the
+        signal had. Raises TypeError if `sig` is no integer or the callback is a coroutine,
+        ValueError if there is no such signal (it names those that there are), and RuntimeError
+        if the signal cannot be caught or this is not the main thread.
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.add_signal_handler
         """
@@ -68,6 +74,9 @@ class Signals(Scheduler):
         previous = self._signal_handlers.get(sig)
         self._signal_handlers[sig] = (callback, args, contextvars.copy_context())
         try:
+            if isinstance(sig, ConsoleEvent):
+                console_events.listen(sig, self._event_came)
+                return
             signal.signal(sig, self._signal_came)
             if hasattr(signal, "siginterrupt"):
                 # System calls of other code go on as if nothing had happened.
@@ -91,7 +100,10 @@ class Signals(Scheduler):
             return False
         default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
         try:
-            signal.signal(sig, default)
+            if isinstance(sig, ConsoleEvent):
+                console_events.ignore(sig, self._event_came)
+            else:
+                signal.signal(sig, default)
         except (OSError, ValueError) as exc:
             raise _explain(sig, exc) from None
         del self._signal_handlers[sig]
@@ -103,6 +115,10 @@ class Signals(Scheduler):
         if found is not None and not self._closed:
             callback, args, context = found
             self.call_soon_threadsafe(callback, *args, context=context)
+
+    def _event_came(self, event: int) -> None:
+        """Queue the callback; the system calls this in a thread of its own."""
+        self._signal_came(event, None)
 
     # ---- the wake-up descriptor ------------------------------------------------------------
 
@@ -159,8 +175,14 @@ def _check_signal(sig: Any) -> None:
     """Raise TypeError or ValueError if `sig` is no signal."""
     if not isinstance(sig, int):
         raise TypeError(f"sig must be an int, not {sig!r}")
-    if sig not in signal.valid_signals():
-        raise ValueError(f"invalid signal number {sig}")
+    if isinstance(sig, ConsoleEvent):
+        if not console_events.available():
+            raise ValueError(f"{sig!r} happens on Windows only")
+    elif sig not in signal.valid_signals():
+        names = [getattr(known, "name", str(known)) for known in sorted(signal.valid_signals())]
+        if console_events.available():
+            names += [f"ConsoleEvent.{event.name}" for event in ConsoleEvent]
+        raise ValueError(f"invalid signal number {sig}: this system has {', '.join(names)}")
 
 
 def _explain(sig: int, exc: Exception) -> Exception:

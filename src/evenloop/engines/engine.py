@@ -29,6 +29,7 @@ Rules:
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,11 @@ if not cython.compiled:
     POLL_READ = 8  # "it is readable", and nothing is read
     POLL_WRITE = 9  # "it is writable", and nothing is written
     EXIT = 10  # the end of the child process `size`: result its exit status
+
+
+# Both are monotonic. On Windows before Python 3.13 time.monotonic() goes in steps of 15.6 ms, and
+# the performance counter in steps of 0.1 µs; from 3.13 on they are the same there.
+_CLOCK = time.perf_counter if sys.platform == "win32" else time.monotonic
 
 
 class Op:
@@ -106,7 +112,7 @@ class Engine:
     #: What the operating system tells: "readiness" or "completion".
     model = "readiness"
     #: The loop's clock: seconds, monotonic.
-    clock = staticmethod(time.monotonic)  # type: staticmethod[[], float]
+    clock = staticmethod(_CLOCK)  # type: staticmethod[[], float]
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} cannot be copied or pickled")

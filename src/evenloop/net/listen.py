@@ -376,7 +376,8 @@ class Listening(Room):
             ssl: an `ssl.SSLContext` with a certificate, for TLS.
             reuse_address: allow an address whose last connections linger; by default True
                 where that is harmless.
-            reuse_port: allow other sockets to share the port.
+            reuse_port: allow other sockets to share the port. Windows does so, but leaves
+                open which of them a connection goes to.
             keep_alive: have the kernel probe connections that are idle.
             ssl_handshake_timeout: seconds that a handshake may take (default 60).
             ssl_shutdown_timeout: seconds that closing TLS may take (default 30).
@@ -545,6 +546,9 @@ def set_no_delay(sock: socket.socket) -> None:
 def set_reuse_port(sock: socket.socket) -> None:
     """Let other sockets share the port; ValueError where there is no such thing."""
     option = getattr(socket, "SO_REUSEPORT", None)
+    if option is None and hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+        # Windows calls the same SO_REUSEADDR; what others call that is how it always is there.
+        option = socket.SO_REUSEADDR
     if option is None:
         raise ValueError("reuse_port not supported by socket module: give False or None")
     try:

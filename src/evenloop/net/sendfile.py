@@ -19,6 +19,7 @@ import socket
 from asyncio.constants import _SendfileMode
 from typing import TYPE_CHECKING, Any
 
+from evenloop.engines import transmit
 from evenloop.engines.engine import POLL_WRITE, Op
 from evenloop.net import checks
 from evenloop.net.room import Room
@@ -268,6 +269,8 @@ class Sendfile(Room):
         proxy: _Proxy | None,
     ) -> int:
         """Have the kernel send a file, part by part."""
+        if transmit.available():
+            return await self._transmit(sock, file, source, offset, count, proxy)
         op = _Writable(sock)
         system: Any = os  # not every system's has it
         sent = 0
@@ -294,6 +297,52 @@ class Sendfile(Room):
                 await asyncio.sleep(0)
                 if proxy is not None and proxy._lost is not None:
                     raise proxy._lost
+            return sent
+        finally:
+            _seek(file, source, offset + sent)
+
+    async def _transmit(
+        self,
+        sock: socket.socket,
+        file: BinaryIO,
+        source: int,
+        offset: int,
+        count: int | None,
+        proxy: _Proxy | None,
+    ) -> int:
+        """Have a kernel send a file that does so while a thread waits: Windows."""
+        left = max(0, os.fstat(source).st_size - offset)
+        if count is not None:
+            left = min(left, count)
+        sent = 0
+        try:
+            while sent < left:
+                part = transmit.Transmission(
+                    sock.fileno(), source, offset + sent, min(CHUNK, left - sent)
+                )
+                running = self.run_in_executor(None, part.run)
+                try:
+                    await asyncio.wait([running])
+                except asyncio.CancelledError:
+                    part.cancel()
+                    # The system has the socket and the file until the call is over.
+                    await asyncio.wait([running])
+                    if not running.cancelled() and running.exception() is None:
+                        sent += running.result()
+                    raise
+                if proxy is not None and proxy._lost is not None:
+                    running.exception()
+                    raise proxy._lost
+                try:
+                    sent += running.result()
+                except ConnectionError:
+                    raise
+                except OSError as exc:
+                    if sent == 0:
+                        raise asyncio.SendfileNotAvailableError(
+                            f"TransmitFile call failed: {exc}"
+                        ) from exc
+                    raise
             return sent
         finally:
             _seek(file, source, offset + sent)
@@ -391,7 +440,7 @@ def _check_range(file: Any, offset: Any, count: Any) -> None:
 
 def _descriptor(file: Any) -> int:
     """Return the descriptor of a file that the kernel could send."""
-    if not hasattr(os, "sendfile"):
+    if not hasattr(os, "sendfile") and not transmit.available():
         raise asyncio.SendfileNotAvailableError("os.sendfile() is not available")
     try:
         descriptor = int(file.fileno())

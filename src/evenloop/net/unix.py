@@ -1,5 +1,8 @@
 """Streams over AF_UNIX: addresses are paths, or names in Linux's abstract space.
 
+On Windows they need version 10 1803, and their sockets are of a class that knows their addresses:
+see `engines.unix_socket`.
+
 Documented at https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_unix_server
 """
 
@@ -9,11 +12,12 @@ import asyncio
 import errno
 import os
 import socket
-import stat
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from evenloop.engines.unix_socket import family as unix_family
+from evenloop.engines.unix_socket import inode_of, is_socket_file, unix_socket
 from evenloop.net import checks
 from evenloop.net.listen import Server
 from evenloop.net.room import Room
@@ -65,12 +69,13 @@ class UnixSockets(Room):
 
         Raises:
             ValueError, TypeError: for arguments that do not fit together, or of a wrong type.
-            OSError: if the connection fails; ssl.SSLError if TLS does.
+            OSError: if the connection fails, or Windows is too old to have such sockets;
+                ssl.SSLError if TLS does.
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_unix_connection
         """
         self._check_closed()
-        family = _require_unix()
+        family = unix_family()
         checks.check_factory(protocol_factory)
         if server_hostname is not None and not isinstance(server_hostname, str):
             raise TypeError(f"server_hostname must be a str or None, got {server_hostname!r}")
@@ -92,7 +97,7 @@ class UnixSockets(Room):
                     f"path={path!r} and {sock!r}"
                 )
             address = _as_path(path)
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock = unix_socket()
             try:
                 sock.setblocking(False)
                 await self._connect_unix(sock, address)
@@ -163,12 +168,13 @@ class UnixSockets(Room):
 
         Raises:
             ValueError, TypeError: for arguments that do not fit together, or of a wrong type.
-            OSError: if the address cannot be bound to.
+            OSError: if the address cannot be bound to, or Windows is too old to have such
+                sockets.
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_unix_server
         """
         self._check_closed()
-        family = _require_unix()
+        family = unix_family()
         checks.check_factory(protocol_factory)
         checks.check_integers(backlog=backlog)
         checks.check_server_ssl(ssl)
@@ -180,7 +186,7 @@ class UnixSockets(Room):
                     f"path={path!r} and {sock!r}"
                 )
             address = _as_path(path)
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock = unix_socket()
             try:
                 remove_stale(address)
                 _bind(sock, address)
@@ -217,21 +223,13 @@ def remove_stale(address: str | bytes) -> None:
     if is_abstract(address):
         return
     try:
-        if stat.S_ISSOCK(os.stat(address).st_mode):
+        if is_socket_file(address):
             os.remove(address)
     except FileNotFoundError:
         return
     except OSError as exc:
         # The directory may allow no more than to make a socket: bind() will tell.
         logger.error("Unable to check or remove stale UNIX socket %r: %r", address, exc)
-
-
-def _require_unix() -> int:
-    """Return the family; OSError where there is none."""
-    family = getattr(socket, "AF_UNIX", None)
-    if family is None:
-        raise OSError(errno.EAFNOSUPPORT, "this Python has no AF_UNIX sockets; use 127.0.0.1")
-    return int(family)
 
 
 def _as_path(path: Any) -> str | bytes:
@@ -259,7 +257,7 @@ def _cleanup_of(sock: socket.socket) -> Callable[[], None] | None:
     if is_abstract(address):
         return None
     try:
-        inode = os.stat(address).st_ino
+        inode = inode_of(address)
     except FileNotFoundError:
         return None
     return partial(_remove_own, address, inode)
@@ -268,7 +266,7 @@ def _cleanup_of(sock: socket.socket) -> Callable[[], None] | None:
 def _remove_own(address: str, inode: int) -> None:
     """Remove a socket file unless another server has put its own in the place."""
     try:
-        if os.stat(address).st_ino == inode:
+        if inode_of(address) == inode:
             os.unlink(address)
     except FileNotFoundError:
         return

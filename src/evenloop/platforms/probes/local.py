@@ -39,7 +39,8 @@ async def unix_server(bench: Bench) -> str:
 async def unix_connection(bench: Bench) -> str:
     """Streams over a path."""
     path = str(bench.folder / "s")
-    streams: Any = asyncio  # the module lacks these two on Windows
+    # asyncio lacks these two on Windows.
+    streams: Any = asyncio if hasattr(asyncio, "start_unix_server") else sys.modules["evenloop"]
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.readline()).upper())
