@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
-from tests.support import leaks
+from tests.support import leaks, limits
 
 _LOGGERS = ("asyncio", "evenloop")
 
@@ -25,6 +27,27 @@ def pytest_configure(config: pytest.Config) -> None:
     filters = config.getini("filterwarnings")
     if "error" not in filters:
         filters.insert(0, "error")
+
+
+if limits.NEEDED:
+    # In the place of pytest-timeout's own, which would take the marked method, an alarm.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
+        stderr = item.config.stash[fault_handler_stderr_fd_key]
+        item.stash[_LIMIT] = limits.Limit(item.nodeid, settings.timeout, stderr)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_timeout_cancel_timer(item: pytest.Item) -> bool:
+        limit = item.stash.get(_LIMIT, None)
+        if limit is not None:
+            limit.cancel()
+            del item.stash[_LIMIT]
+        return True
+
+
+_LIMIT = pytest.StashKey[limits.Limit]()
 
 
 class LogRecords(logging.Handler):

@@ -1,5 +1,8 @@
 """Run every case on stock asyncio and on evenloop.
 
+On Windows on evenloop alone: neither stock loop has all that the cases need, and which test of
+CPython's they pass is measured by tests/stdlib.
+
 A test of this directory runs once per loop. An ``async def`` test runs on a fresh loop; any other
 takes ``new_loop`` (a loop factory) or ``loop`` (a fresh loop, closed afterwards).
 ``@pytest.mark.evenloop_only`` is for what stock gets wrong. The engine is chosen from outside by
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -23,17 +26,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Without SIGALRM a thread ends the whole run: late is better than not at all.
-    method = "signal" if hasattr(signal, "SIGALRM") else "thread"
     for item in items:
         if "new_loop" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(25, method=method))
+            item.add_marker(pytest.mark.timeout(25, method="signal"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "new_loop" in metafunc.fixturenames:
         names = ["stock", "evenloop"]
-        if metafunc.definition.get_closest_marker("evenloop_only"):
+        if sys.platform == "win32" or metafunc.definition.get_closest_marker("evenloop_only"):
             names.remove("stock")
         if STOCK_ONLY:
             names = [name for name in names if name == "stock"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import tls
+from tests.support import signals, tls
 from tests.support.loops import TrackedFactory, turns, until
 from tests.support.protocols import (
     BufferedRecorder,
@@ -358,13 +358,11 @@ async def test_an_error_received_that_raises_stays_inside() -> None:
 # ---------------------------------------------------------------- signals and processes
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_remove_signal_handler_on_a_stopped_loop(loop: Loop) -> None:
-    import signal
-
-    loop.add_signal_handler(signal.SIGUSR1, int)
+def test_remove_signal_handler_on_a_stopped_loop(new_loop: TrackedFactory, loop: Loop) -> None:
+    new_loop.skip_stock_if(sys.platform == "win32", "no signal handlers on Windows")
+    loop.add_signal_handler(signals.ONE, int)
     loop.run_until_complete(asyncio.sleep(0))
-    assert loop.remove_signal_handler(signal.SIGUSR1) is True
+    assert loop.remove_signal_handler(signals.ONE) is True
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX options")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from tests.support import windows
 
 FD_DIRECTORY = "/proc/self/fd"
 # Under Wine the host's /proc shows through, and says nothing of handles.
@@ -19,6 +22,8 @@ PATIENCE = 3.0
 
 def open_descriptors() -> set[tuple[int, str]]:
     """Every open descriptor with what it points to; empty where the OS cannot tell."""
+    if sys.platform == "win32":
+        return windows.handles()
     found = set()
     if HAS_PROC:
         for name in os.listdir(FD_DIRECTORY):
@@ -28,7 +33,9 @@ def open_descriptors() -> set[tuple[int, str]]:
 
 
 def children() -> set[int]:
-    """Process ids of the children of this process, zombies included."""
+    """Process ids of the children of this process, zombies included where there are any."""
+    if sys.platform == "win32":
+        return windows.children()
     found: set[int] = set()
     if os.name != "posix" or not os.path.isdir("/proc/self/task"):
         return found
@@ -67,6 +74,8 @@ class Snapshot:
         """What is there now and was not before, in words."""
         _settle(lambda: not self._new_threads())
         _settle(lambda: not children() - self.children)
+        if sys.platform == "win32":  # a thread that ended lets go of its handle a moment later
+            _settle(lambda: not open_descriptors() - self.descriptors, 0.2)
         found = [f"thread {thread!r}" for thread in self._new_threads()]
         found += [
             f"child {pid} ({command_line(pid)})" for pid in sorted(children() - self.children)
@@ -78,9 +87,9 @@ class Snapshot:
         return found
 
 
-def _settle(done: Callable[[], bool]) -> None:
+def _settle(done: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait until done() or patience ends; at once when it is already so."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not done() and time.monotonic() < end:
         time.sleep(0.005)
 

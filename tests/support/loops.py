@@ -31,6 +31,14 @@ def _evenloop() -> asyncio.AbstractEventLoop:
 FACTORIES: dict[str, LoopFactory] = {"stock": _stock, "evenloop": _evenloop}
 
 
+_MADE: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+
+
+def still_running() -> list[asyncio.AbstractEventLoop]:
+    """The loops under test that are running, in any thread."""
+    return [loop for loop in list(_MADE) if loop.is_running()]
+
+
 class TrackedFactory:
     """A loop factory that knows which of its loops are still open."""
 
@@ -43,6 +51,7 @@ class TrackedFactory:
     def __call__(self) -> asyncio.AbstractEventLoop:
         loop = self._make()
         self._made.append(weakref.ref(loop))
+        _MADE.add(loop)
         return loop
 
     def skip_stock_if(self, condition: bool, reason: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import threading
@@ -15,9 +14,10 @@ import pytest
 
 import evenloop
 
+from tests.support import signals
 from tests.support.loops import run
 
-SIGNAL = signal.SIGUSR1
+SIGNAL = signals.ONE
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def test_delivered_with_arguments() -> None:
         loop = asyncio.get_running_loop()
         came: asyncio.Future[tuple[int, str]] = loop.create_future()
         loop.add_signal_handler(SIGNAL, lambda *args: came.set_result(args), 1, "two")
-        os.kill(os.getpid(), SIGNAL)
+        signals.send(SIGNAL)
         assert await came == (1, "two")
         assert loop.remove_signal_handler(SIGNAL) is True
         assert loop.remove_signal_handler(SIGNAL) is False
@@ -58,9 +58,12 @@ def test_ends_a_long_wait_at_once(loop: Any) -> None:
 
     def send() -> None:
         time.sleep(0.1)
-        signal.pthread_kill(threading.get_ident(), SIGNAL)
+        signals.send(SIGNAL)  # to this thread, where the OS makes a difference
 
-    for target in (send, lambda: (time.sleep(0.1), signal.pthread_kill(main, SIGNAL))):
+    targets: list[Any] = [send]
+    if hasattr(signal, "pthread_kill"):
+        targets.append(lambda: (time.sleep(0.1), signal.pthread_kill(main, SIGNAL)))
+    for target in targets:
         thread = threading.Thread(target=target)
         thread.start()
         started = time.monotonic()
@@ -74,7 +77,7 @@ def test_ends_a_long_wait_at_once(loop: Any) -> None:
 def test_sent_before_the_loop_runs(loop: Any) -> None:
     calls: list[int] = []
     loop.add_signal_handler(SIGNAL, calls.append, 1)
-    os.kill(os.getpid(), SIGNAL)
+    signals.send(SIGNAL)
     assert not calls
     loop.call_soon(loop.stop)
     loop.run_forever()
@@ -86,7 +89,7 @@ def test_sent_between_two_runs(loop: Any) -> None:
     loop.add_signal_handler(SIGNAL, calls.append, 1)
     loop.call_soon(loop.stop)
     loop.run_forever()
-    os.kill(os.getpid(), SIGNAL)
+    signals.send(SIGNAL)
     loop.call_soon(loop.stop)
     loop.run_forever()
     assert calls == [1]
@@ -103,7 +106,7 @@ def test_remove_on_a_stopped_loop(loop: Any) -> None:
 
 def test_interrupt_gets_its_own_default_back(loop: Any) -> None:
     loop.add_signal_handler(signal.SIGINT, loop.stop)
-    loop.call_soon(os.kill, os.getpid(), signal.SIGINT)
+    loop.call_soon(signals.send, signal.SIGINT)
     loop.run_forever()
     assert loop.remove_signal_handler(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -113,7 +116,7 @@ def test_replaced(loop: Any) -> None:
     calls: list[int] = []
     loop.add_signal_handler(SIGNAL, calls.append, 1)
     loop.add_signal_handler(SIGNAL, calls.append, 2)
-    loop.call_soon(os.kill, os.getpid(), SIGNAL)
+    loop.call_soon(signals.send, SIGNAL)
     loop.call_later(0.05, loop.stop)
     loop.run_forever()
     assert calls == [2]
@@ -146,7 +149,7 @@ def test_many_signals_in_order(loop: Any) -> None:
 
 def test_error_in_the_callback_is_reported(loop: Any, asyncio_log: Any) -> None:
     loop.add_signal_handler(SIGNAL, lambda: 1 / 0)
-    loop.call_soon(os.kill, os.getpid(), SIGNAL)
+    loop.call_soon(signals.send, SIGNAL)
     loop.call_later(0.05, loop.stop)
     loop.run_forever()
     asyncio_log.expect("ZeroDivisionError")
@@ -243,7 +246,7 @@ def test_wakeup_descriptor_of_somebody_who_came_later(loop: Any) -> None:
 def test_keyboard_interrupt_in_a_blocked_wait() -> None:
     def interrupt() -> None:
         time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
+        signals.send(signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     started = time.monotonic()
