@@ -118,9 +118,11 @@ async def test_tcp_nodelay_is_set() -> None:
 async def test_descriptors_are_not_inherited() -> None:
     async with connected_pair(Recorder, Recorder) as pair:
         for protocol in pair:
-            fd = protocol.transport.get_extra_info("socket").fileno()
-            assert os.get_inheritable(fd) is False
-            assert os.get_blocking(fd) is False
+            sock = protocol.transport.get_extra_info("socket")
+            assert sock.get_inheritable() is False
+            assert sock.gettimeout() == 0
+            if os.name == "posix":
+                assert os.get_blocking(sock.fileno()) is False
 
 
 async def test_ipv6() -> None:

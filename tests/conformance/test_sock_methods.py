@@ -187,7 +187,7 @@ async def test_a_cancelled_recv_takes_no_data(pair: Pair) -> None:
 
 async def test_a_cancelled_sendall_leaves_the_socket_usable(pair: Pair) -> None:
     loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(loop.sock_sendall(pair[0], b"x" * 5_000_000))
+    task = asyncio.ensure_future(loop.sock_sendall(pair[0], b"x" * 50_000_000))
     await asyncio.sleep(0.005)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -62,12 +62,14 @@ AFD_LOCAL_CLOSE = 0x020
 AFD_ACCEPT = 0x080
 AFD_CONNECT_FAIL = 0x100
 
+ERROR_INVALID_HANDLE = 6
 ERROR_IO_PENDING = 997
 ERROR_NOT_FOUND = 1168
 ERROR_BROKEN_PIPE = 109
 ERROR_HANDLE_EOF = 38
 ERROR_MORE_DATA = 234
 WSAENOTSOCK = 10038
+WSAEMSGSIZE = 10040
 WAIT_TIMEOUT = 258
 
 _IOCTL_AFD_POLL = 0x00012024
@@ -83,11 +85,15 @@ _SOL_SOCKET = 0xFFFF
 _SO_TYPE = 0x1008
 _INVALID = 2 ** (8 * sizeof(c_void_p)) - 1
 _INFINITE = 0xFFFFFFFF
+# The largest address of a socket; AcceptEx wants 16 bytes beside each.
+_ADDRESS = 128
+_ADDRESSES = 2 * (_ADDRESS + 16)
 # Completions taken in one call.
 _BATCH = 256
 
 _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 _ws2_32 = ctypes.WinDLL("ws2_32", use_last_error=True)
+_mswsock = ctypes.WinDLL("mswsock", use_last_error=True)
 _ntdll = ctypes.WinDLL("ntdll")
 
 
@@ -209,6 +215,33 @@ _WSAIoctl = _declare(
 )
 _getsockopt = _declare(
     _ws2_32, "getsockopt", c_int, _SOCKET, c_int, c_int, c_void_p, POINTER(c_int)
+)
+_WSARecvFrom = _declare(
+    _ws2_32,
+    "WSARecvFrom",
+    c_int,
+    _SOCKET,
+    c_void_p,
+    c_uint32,
+    _COUNT,
+    _COUNT,
+    c_void_p,
+    c_void_p,
+    c_void_p,
+    c_void_p,
+)
+_AcceptEx = _declare(
+    _mswsock,
+    "AcceptEx",
+    c_int,
+    _SOCKET,
+    _SOCKET,
+    c_void_p,
+    c_uint32,
+    c_uint32,
+    c_uint32,
+    _COUNT,
+    c_void_p,
 )
 _RtlNtStatusToDosError = _declare(_ntdll, "RtlNtStatusToDosError", c_uint32, c_int32)
 
@@ -433,6 +466,54 @@ class Request:
                 None,
             )
             == 0,
+            skips,
+        )
+
+    def receive_from(self, handle: int, size: int, skips: bool) -> int:
+        """Receive a datagram of at most `size` bytes."""
+        self._reserve(size)
+        if self._kept is None:
+            self._kept = (create_string_buffer(_ADDRESS), c_int())
+        address, length = self._kept
+        length.value = _ADDRESS
+        self._flags.value = 0
+        self._begin(handle)
+        return self._begun(
+            _WSARecvFrom(
+                handle,
+                self._pieces,
+                1,
+                byref(self._moved),
+                byref(self._flags),
+                address,
+                addressof(length),
+                self.address,
+                None,
+            )
+            == 0,
+            skips,
+        )
+
+    def sender(self) -> bytes:
+        """Return the sockaddr of the sender of a datagram."""
+        address, length = self._kept
+        return bytes(address.raw[: max(0, min(length.value, _ADDRESS))])
+
+    def accept(self, listener: int, connection: int, skips: bool) -> int:
+        """Accept a connection into the unconnected socket `connection`."""
+        self._reserve(_ADDRESSES)
+        self._begin(listener)
+        return self._begun(
+            _AcceptEx(
+                listener,
+                connection,
+                self._memory,
+                0,
+                _ADDRESS + 16,
+                _ADDRESS + 16,
+                byref(self._moved),
+                self.address,
+            ),
             skips,
         )
 

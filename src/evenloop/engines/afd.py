@@ -23,6 +23,7 @@ How Windows behaves, and what follows:
 
 from __future__ import annotations
 
+import errno
 import math
 import socket
 import sys
@@ -48,6 +49,7 @@ if not cython.compiled:
         AFD_LOCAL_CLOSE,
         AFD_RECEIVE,
         AFD_SEND,
+        ERROR_INVALID_HANDLE,
         PENDING,
         Port,
         Request,
@@ -58,8 +60,8 @@ if not cython.compiled:
         open_poller,
         skip_port_when_done,
     )
-    from evenloop.engines.engine import POLL_READ, RECV, RECV_INTO, SEND, Op
-    from evenloop.engines.overlapped import Receiving, Sending
+    from evenloop.engines.engine import POLL_READ, RECV, RECV_INTO, RECVFROM, SEND, Op
+    from evenloop.engines.overlapped import Accepting, Receiving, ReceivingFrom, Sending
     from evenloop.engines.readiness import READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
 
 __all__ = ["AfdEngine"]
@@ -67,6 +69,10 @@ __all__ = ["AfdEngine"]
 # What ends a poll for reading and one for writing. Whatever breaks the connection ends both.
 _READING = AFD_RECEIVE | AFD_ACCEPT | AFD_DISCONNECT | AFD_ABORT | AFD_LOCAL_CLOSE
 _WRITING = AFD_SEND | AFD_CONNECT_FAIL | AFD_ABORT | AFD_LOCAL_CLOSE
+
+# Sent to a user's socket in one call.
+_SEND_SIZE = 256 * 1024
+_LARGEST_DATAGRAM = 64 * 1024
 
 # Polls through one handle of the driver's.
 _GROUP = 32
@@ -145,6 +151,8 @@ class Note:
         self.sends: list[Sending] = []
         self.spare: Sending | None = None
         self.ready: ReadyPipe | None = None
+        self.datagrams: ReceivingFrom | None = None
+        self.accepting: Accepting | None = None
 
 
 class AfdEngine(ReadinessEngine):
@@ -239,6 +247,10 @@ class AfdEngine(ReadinessEngine):
                 self._groups.append(group)
         if note.receiving is not None:
             note.receiving.let_all_go()
+        if note.datagrams is not None:
+            note.datagrams.let_all_go()
+        if note.accepting is not None:
+            note.accepting.let_all_go()
         for send in note.sends:
             send.give_up()
         note.sends.clear()
@@ -313,7 +325,52 @@ class AfdEngine(ReadinessEngine):
                 return ready.start()
         if self._blocking is None:
             self._blocking = Blocking(self.wake)
-        return bool(self._blocking.start(op))
+        try:
+            return bool(self._blocking.start(op))
+        except OSError as error:
+            if error.winerror == ERROR_INVALID_HANDLE:
+                raise OSError(errno.EBADF, f"{op.fd} is not an open descriptor") from None
+            raise
+
+    def attempt(self, op: Op) -> bool:
+        """Try a request on a socket; False when it would block."""
+        if op.kind == SEND:
+            # A socket takes any amount at once while it has some room: that would be no limit.
+            pieces = op.acquire()
+            if len(pieces) == 1 and len(pieces[0]) > _SEND_SIZE:
+                return self._attempt_part(op, pieces[0])
+        elif op.kind == RECVFROM and op.size < _LARGEST_DATAGRAM:
+            return self._attempt_datagram(op)
+        return ReadinessEngine.attempt(self, op)
+
+    def _attempt_part(self, op: Op, piece: Any) -> bool:
+        try:
+            op.result = op.sock.send(memoryview(piece)[:_SEND_SIZE])
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            op.result = None
+            op.error = error
+        return True
+
+    def _attempt_datagram(self, op: Op) -> bool:
+        """Receive all of a datagram, for the system drops those that do not fit."""
+        try:
+            data, address = op.sock.recvfrom(_LARGEST_DATAGRAM)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            op.result = None
+            op.error = error
+            return True
+        count = min(len(data), op.size)
+        if op.buffer is None:
+            op.result = (data[:count], address)
+        else:
+            with memoryview(op.buffer) as view, view.cast("B") as target:
+                target[:count] = data[:count]
+            op.result = (count, address)
+        return True
 
     def _join(self, note: Note, handle: int) -> bool:
         """Have the port take the completions of a handle; whether it does."""
@@ -367,6 +424,10 @@ class AfdEngine(ReadinessEngine):
                 note.sends.remove(send)
                 send.give_up()
                 return True
+        if note.datagrams is not None and note.datagrams.cancel(op):
+            return True
+        if note.accepting is not None and note.accepting.cancel(op):
+            return True
         ready = note.ready
         if ready is not None and ready.op is op:
             ready.op = None

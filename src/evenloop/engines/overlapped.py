@@ -14,6 +14,8 @@ A buffer is small while messages are, and large while a fast sender fills it.
 
 from __future__ import annotations
 
+import errno
+import socket
 import sys
 from typing import Any
 
@@ -31,15 +33,20 @@ if not cython.compiled:
         ERROR_HANDLE_EOF,
         ERROR_MORE_DATA,
         PENDING,
+        WSAEMSGSIZE,
         Request,
         failure,
     )
     from evenloop.engines.engine import RECV_INTO, Op
 
-__all__ = ["Receiving", "Sending"]
+__all__ = ["Accepting", "Receiving", "ReceivingFrom", "Sending"]
 
 SMALL = 8 * 1024
 LARGE = 256 * 1024
+# Datagrams and connections taken in one go before others have their turn.
+BURST = 64
+
+SO_UPDATE_ACCEPT_CONTEXT = 0x700B
 
 
 class Receiving(Request):
@@ -248,3 +255,216 @@ class Sending(Request):
         if op is not None:
             op.active = False
         self.cancel_io()
+
+
+class ReceivingFrom(Request):
+    """Receives the datagrams of a socket."""
+
+    def __init__(self, engine: Any, handle: int, skips: bool) -> None:
+        Request.__init__(self, engine.port)
+        self.engine: Any = engine
+        self.stream = handle
+        self.skips = skips
+        self.op: Op | None = None
+        # A datagram and its sender, or what the network said, that nobody was told of.
+        self.held: Any = None
+        self.fault: Any = None
+        self.listed = False
+
+    def start(self, op: Op) -> None:
+        """Have a multishot request take what comes."""
+        op.next = None
+        op.active = True
+        self.op = op
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Receive, or have what is there delivered in the next round."""
+        op = self.op
+        if op is None:
+            return
+        if self.held is None and self.fault is None and not self.in_flight:
+            code = self.receive_from(self.stream, op.size, self.skips)
+            if code != PENDING:
+                self.take(code)
+        if (self.held is not None or self.fault is not None) and not self.listed:
+            self.listed = True
+            self.engine.deliver_next(self)
+
+    def take(self, code: int) -> None:
+        """Note what has come; what did not fit is cut off, as it is elsewhere."""
+        if code in (DONE, ERROR_MORE_DATA, WSAEMSGSIZE):
+            self.held = (self.data(), address_of(self.sender()))
+        else:
+            self.fault = failure(code)
+
+    def arrived(self) -> None:
+        """Deliver a datagram, or an error, and the next ones that are there."""
+        if self.listed:
+            self.listed = False
+        else:
+            self.take(self.error())
+        burst = BURST
+        op = self.op
+        try:
+            while op is not None and (self.held is not None or self.fault is not None):
+                op.result = self.held
+                op.error = self.fault
+                self.held = self.fault = None
+                if op.error is not None and op.sock.fileno() != self.stream:
+                    # Closed by someone else: there is nothing left to receive from.
+                    self.cancel(op)
+                self.engine.events += 1
+                op.complete()
+                op = self.op
+                burst -= 1
+                if op is None or burst <= 0:
+                    break
+                code = self.receive_from(self.stream, op.size, self.skips)
+                if code == PENDING:
+                    break
+                self.take(code)
+        finally:
+            self.go_on()
+
+    def cancel(self, op: Op) -> bool:
+        """Take the request back; False if it is not this one's."""
+        if self.op is not op:
+            return False
+        self.op = None
+        op.active = False
+        return True
+
+    def let_all_go(self) -> None:
+        """End the request: the socket is about to be closed."""
+        if self.op is not None:
+            self.cancel(self.op)
+        self.cancel_io()
+
+
+class Accepting(Request):
+    """Accepts the connections of a listening socket."""
+
+    def __init__(self, engine: Any, listener: socket.socket, skips: bool) -> None:
+        Request.__init__(self, engine.port)
+        self.engine: Any = engine
+        self.listener: Any = listener
+        self.stream = listener.fileno()
+        self.skips = skips
+        self.op: Op | None = None
+        # The socket that a connection shall be accepted into.
+        self.connection: Any = None
+        self.held: Any = None
+        self.fault: Any = None
+        self.listed = False
+
+    def start(self, op: Op) -> None:
+        """Have a multishot request take what comes."""
+        op.next = None
+        op.active = True
+        self.op = op
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Accept, or have what is there delivered in the next round."""
+        if self.op is None:
+            return
+        if self.held is None and self.fault is None and not self.in_flight:
+            self.arm()
+        if (self.held is not None or self.fault is not None) and not self.listed:
+            self.listed = True
+            self.engine.deliver_next(self)
+
+    def arm(self) -> None:
+        """Have the kernel accept."""
+        listener = self.listener
+        try:
+            if self.connection is None:
+                self.connection = socket.socket(listener.family, listener.type, listener.proto)
+        except OSError as error:
+            self.fault = error
+            return
+        code = self.accept(self.stream, self.connection.fileno(), self.skips)
+        if code != PENDING:
+            self.take(code)
+
+    def take(self, code: int) -> None:
+        """Note a connection, or why there is none."""
+        if code != DONE:
+            self.fault = failure(code)
+            return
+        connection = self.connection
+        self.connection = None
+        try:
+            connection.setsockopt(
+                socket.SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, self.stream.to_bytes(8, "little")
+            )
+            connection.setblocking(False)
+            self.held = (connection, connection.getpeername())
+        except OSError as error:
+            # Gone again.
+            connection.close()
+            self.fault = ConnectionAbortedError(error.errno, error.strerror)
+
+    def arrived(self) -> None:
+        """Deliver a connection, or an error, and the next ones that are there."""
+        if self.listener is None:
+            return
+        if self.listed:
+            self.listed = False
+        else:
+            self.take(self.error())
+        burst = BURST
+        try:
+            while self.op is not None and (self.held is not None or self.fault is not None):
+                op = self.op
+                op.result = self.held
+                op.error = self.fault
+                self.held = self.fault = None
+                if op.error is not None and self.listener.fileno() != self.stream:
+                    # Closed by someone else: there is nothing left to accept from.
+                    op.error = OSError(errno.EBADF, f"descriptor {self.stream} was closed")
+                    op.active = False
+                    self.op = None
+                self.engine.events += 1
+                op.complete()
+                burst -= 1
+                if self.op is None or burst <= 0 or op.error is not None:
+                    break
+                self.arm()
+        finally:
+            self.go_on()
+
+    def cancel(self, op: Op) -> bool:
+        """Take the request back; False if it is not this one's."""
+        if self.op is not op:
+            return False
+        self.op = None
+        op.active = False
+        return True
+
+    def let_all_go(self) -> None:
+        """End the request: the socket is about to be closed."""
+        if self.op is not None:
+            self.cancel(self.op)
+        self.listener = None
+        self.cancel_io()
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if self.held is not None:
+            self.held[0].close()
+            self.held = None
+
+
+def address_of(raw: bytes) -> Any:
+    """Return the address in a sockaddr of the Internet's families, as `socket` gives it."""
+    if len(raw) < 16:
+        return None
+    family = int.from_bytes(raw[:2], "little")
+    port = int.from_bytes(raw[2:4], "big")
+    if family == socket.AF_INET:
+        return (socket.inet_ntop(socket.AF_INET, raw[4:8]), port)
+    flow = int.from_bytes(raw[4:8], "big")
+    host = socket.inet_ntop(socket.AF_INET6, raw[8:24])
+    return (host, port, flow, int.from_bytes(raw[24:28], "little"))
