@@ -40,6 +40,7 @@ EVERYWHERE = [
     "evenloop.engines.readiness",
     "evenloop.engines.selector",
     "evenloop.transports.base",
+    "evenloop.transports.feed",
     "evenloop.transports.stream",
     "evenloop.transports.datagram",
     "evenloop.transports.tls",

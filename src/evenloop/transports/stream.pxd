@@ -4,6 +4,7 @@ from evenloop._calls cimport call_none, call_one
 from evenloop.engines.engine cimport RECV, RECV_INTO, SEND, Engine, Op
 from evenloop.scheduler cimport Scheduler
 from evenloop.transports.base cimport BaseTransport, FlowControl
+from evenloop.transports.feed cimport Feed
 
 
 cdef enum:
@@ -32,7 +33,7 @@ cdef class StreamTransport(FlowControl):
     cdef Py_ssize_t _head
     cdef unsigned long long _turn
     cdef object _data_received
-    cdef object _buffer
+    cdef Feed _feed
     cdef public bint _eof
     cdef public bint _paused
     cdef bint _gathering

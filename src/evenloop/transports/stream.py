@@ -26,6 +26,8 @@ try:
 except ImportError:
     from evenloop import _cython as cython
 
+from evenloop.streams import adopt
+
 if not cython.compiled:
     from evenloop._calls import call_none, call_one
     from evenloop.engines.engine import RECV, RECV_INTO, SEND, Op
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from evenloop.scheduler import Scheduler
+    from evenloop.transports.feed import Feed
 
 __all__ = ["StreamTransport"]
 
@@ -140,7 +143,6 @@ class StreamTransport(FlowControl):
         self._paused = False
         self._begun = False
         self._data_received: Any = None
-        self._buffer: Any = None
         self._empty_waiter: asyncio.Future[None] | None = None
         self._server = server
         if self._sock is not None:
@@ -169,6 +171,9 @@ class StreamTransport(FlowControl):
 
     def _bind(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol
+        self._feed: Feed | None = None
+        if type(protocol) is asyncio.StreamReaderProtocol:
+            self._feed = adopt(protocol)
         if isinstance(protocol, asyncio.BufferedProtocol):
             self._reader.kind = RECV_INTO
             self._data_received = protocol.buffer_updated
@@ -242,7 +247,10 @@ class StreamTransport(FlowControl):
             return
         started = time.monotonic() if self._loop._debug else 0.0
         try:
-            call_one(self._context, self._data_received, data)
+            if self._feed is not None:
+                self._feed.put(data)
+            else:
+                call_one(self._context, self._data_received, data)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -532,7 +540,7 @@ class StreamTransport(FlowControl):
         reader.sock = writer.sock = None
         # The ops and the transport refer to each other: part them, and it is freed at once.
         reader.transport = writer.transport = None
-        self._data_received = None
+        self._data_received = self._feed = None
         self._protocol = None
         server = self._server
         if server is not None:
