@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import codecs
 import collections
+import errno
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -88,9 +89,9 @@ class Blocking:
             op.active = True
             self._writable.append(op)
             return False
-        if op.kind not in _CALLS:
-            raise OSError(winapi.ERROR_INVALID_HANDLE, f"no such request on a handle: {op!r}")
         key = (op.fd, _direction(op.kind))
+        if key[1] not in _CALLS:
+            raise OSError(errno.EINVAL, f"no such request on a handle: {op!r}")
         worker = self._workers.get(key)
         if worker is None:
             source = _source_of(op)
@@ -471,7 +472,7 @@ def _source_of(op: Op) -> _Source:
         return _Process(op.fd)
     kind = winapi.handle_kind(op.fd)
     if kind == winapi.SOCKET:
-        raise OSError(winapi.ERROR_INVALID_HANDLE, f"{op.fd} is a socket: not for a thread")
+        raise OSError(errno.EINVAL, f"{op.fd} is a socket: not for a thread")
     if kind == winapi.PIPE and winapi.is_overlapped(op.fd):
         return _Overlapped(op.fd)
     return _SOURCES[kind](op.fd)
