@@ -87,3 +87,35 @@ async def test_a_cancelled_look_up_harms_nobody(monkeypatch: pytest.MonkeyPatch)
     finally:
         cancelled.set()
     assert await loop.getaddrinfo("127.0.0.1", 80)
+
+
+async def test_an_answer_is_the_callers_own() -> None:
+    loop = asyncio.get_running_loop()
+    first = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+    expected = first.copy()
+    first.clear()
+    assert await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM) == expected
+
+
+async def test_a_known_address_does_not_hide_what_is_wrong() -> None:
+    loop = asyncio.get_running_loop()
+    await loop.getaddrinfo("127.0.0.1", 80)
+    with pytest.raises((TypeError, OSError)):
+        await loop.getaddrinfo("127.0.0.1", 80.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await loop.getaddrinfo("127.0.0.1", 80, family=[])  # type: ignore[arg-type]
+    with pytest.raises(socket.gaierror):
+        await loop.getaddrinfo("127.0.0.1", 80, family=socket.AF_INET6)
+    with pytest.raises(socket.gaierror):
+        await loop.getaddrinfo("127.0.0.1", 80, proto=socket.IPPROTO_UDP, type=socket.SOCK_STREAM)
+
+
+async def test_a_replaced_getaddrinfo_is_asked_for_known_addresses_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.getaddrinfo("127.0.0.1", 80)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args: ["replaced"])
+    assert await loop.getaddrinfo("127.0.0.1", 80) == ["replaced"]
+    monkeypatch.undo()
+    assert await loop.getaddrinfo("127.0.0.1", 80) == socket.getaddrinfo("127.0.0.1", 80)

@@ -2,6 +2,9 @@
 
 An address that is written out already ("127.0.0.1", "::1") is not looked up in a thread: there
 is nothing to wait for. Everything else goes to `socket.getaddrinfo()` in the default executor.
+
+What the system made of such an address is remembered: without flags, and without a zone, it
+depends on the arguments alone.
 """
 
 from __future__ import annotations
@@ -21,6 +24,12 @@ __all__ = ["Resolving", "is_literal", "literal_info"]
 _INET6 = getattr(socket, "AF_INET6", None) if socket.has_ipv6 else None
 _NUMERIC_HOST = getattr(socket, "AI_NUMERICHOST", 0)
 _NUMERIC_NAMES = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+
+# The system's answers for addresses, by the arguments. Once full it is begun anew.
+_answers: dict[tuple[Any, ...], list[AddressInfo]] = {}
+_ANSWERS_KEPT = 1024
+# Who replaces this function means our loops, too: its answers are asked for every time.
+_system_getaddrinfo = socket.getaddrinfo
 
 
 def _text(host: str | bytes) -> str:
@@ -106,6 +115,19 @@ class Resolving(Room):
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.getaddrinfo
         """
+        try:
+            known = _answers.get((host, port, family, type, proto))
+        except TypeError:
+            known = None  # what cannot be hashed is no argument either
+        if (
+            known is not None
+            and not flags
+            # 80.0 equals 80, and is an error.
+            and port.__class__ is int
+            and socket.getaddrinfo is _system_getaddrinfo
+            and not (self._debug or self._closed)
+        ):
+            return known.copy()
         self._check_closed()
         _check_host(host)
         if port is not None and not isinstance(port, (int, str, bytes)):
@@ -119,6 +141,10 @@ class Resolving(Room):
             answer: list[AddressInfo] = lookup(
                 host, port, family, type, proto, flags | _NUMERIC_HOST
             )
+            if lookup is _system_getaddrinfo and not flags and "%" not in _text(host or ""):
+                if len(_answers) >= _ANSWERS_KEPT:
+                    _answers.clear()
+                _answers[host, port, family, type, proto] = answer.copy()
             return answer
         try:
             return await self.run_in_executor(  # type: ignore[no-any-return]
