@@ -222,7 +222,10 @@ def main() -> int:
     stems = [
         stem
         for stem in stems
-        if stem.with_suffix(".py").exists() and stem.with_suffix(".pxd").exists()
+        if stem.with_suffix(".py").exists()
+        and stem.with_suffix(".pxd").exists()
+        # What is compiled from a .pyx of its own is a twin, not the same source.
+        and not stem.with_suffix(".pyx").exists()
     ]
     # A .pxd whose .py is not compiled holds C twins of its functions.
     declared = {stem: read_pxd(stem.with_suffix(".pxd").read_text("utf-8")) for stem in stems}

@@ -13,6 +13,21 @@ modules may use of it is here; C types live in the .pxd files, not in decorators
 
 from __future__ import annotations
 
-__all__ = ["compiled"]
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["cclass", "compiled", "freelist"]
 
 compiled = False
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def cclass(made: _Class) -> _Class:
+    """Mark what another decorator says of a compiled class."""
+    return made
+
+
+def freelist(size: int) -> Callable[[_Class], _Class]:
+    """Keep `size` freed objects of a class for reuse; only compiled."""
+    return lambda made: made

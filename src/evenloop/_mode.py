@@ -34,6 +34,7 @@ VARIABLE = "EVENLOOP_PURE"
 # written in Cython (.pyx), without which pure mode runs.
 EVERYWHERE = [
     "evenloop.handles",
+    "evenloop._queues",
     "evenloop.timers",
     "evenloop.scheduler",
     "evenloop.engines.engine",

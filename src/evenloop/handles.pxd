@@ -3,7 +3,10 @@ cimport cython
 from evenloop._calls cimport call_args, copy_context
 
 
-@cython.freelist(512)
+cdef class TimerOwner:
+    cdef object discard(self, TimerHandle handle)
+
+
 cdef class Handle:
     cdef public object _loop
     cdef public object _callback
@@ -22,7 +25,7 @@ cdef class Handle:
 cdef class TimerHandle(Handle):
     cdef readonly double _when
     cdef long long _order
-    cdef public bint _scheduled
+    cdef TimerOwner _owner
 
     cpdef object cancel(self)
     cdef bint _before(self, TimerHandle other)
@@ -30,6 +33,9 @@ cdef class TimerHandle(Handle):
 
 cdef class ThreadSafeHandle(Handle):
     cdef object _lock
+    cdef bint _running
+    cdef object _finished
 
     cdef object run(self)
     cpdef object cancel(self)
+    cdef object _wait(self)

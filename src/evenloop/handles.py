@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.events
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +32,26 @@ if not cython.compiled:
     from evenloop._calls import call_args, copy_context
 
 if TYPE_CHECKING:
-    import threading
     from contextvars import Context
 
     from evenloop.scheduler import Scheduler
 
-__all__ = ["Handle", "ThreadSafeHandle", "TimerHandle"]
+__all__ = ["Handle", "ThreadSafeHandle", "TimerHandle", "TimerOwner"]
 
 # What asyncio itself calls the handles of call_soon_threadsafe (3.14 and newer).
 _AsyncioThreadSafeHandle: type = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
 
 
+class TimerOwner:
+    """Who keeps a timer until its time has come, and learns that it was cancelled."""
+
+    def discard(self, handle: TimerHandle) -> None:
+        """Note that a timer is being cancelled."""
+        raise NotImplementedError
+
+
+@cython.freelist(512)
+@cython.cclass
 class Handle:
     """A callback that the loop will run once, unless it is cancelled first."""
 
@@ -159,11 +169,16 @@ class TimerHandle(Handle):
         self._source_traceback = None
         self._when = float(when)
         self._order = order
-        self._scheduled = False
+        self._owner: TimerOwner | None = None
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         return asyncio.TimerHandle
+
+    @property
+    def _scheduled(self) -> bool:
+        """Whether the loop waits for its time; the name that asyncio uses."""
+        return self._owner is not None
 
     def when(self) -> float:
         """Return the time of the call, in seconds of the loop's clock (`loop.time()`)."""
@@ -172,8 +187,8 @@ class TimerHandle(Handle):
     def cancel(self) -> None:
         """Cancel the callback; without effect once it has run or was cancelled."""
         if not self._cancelled:
-            if self._scheduled:
-                self._loop._timer_cancelled(self)
+            if self._owner is not None:
+                self._owner.discard(self)
             Handle.cancel(self)
 
     def _before(self, other: TimerHandle) -> bool:
@@ -226,6 +241,10 @@ class ThreadSafeHandle(Handle):
 
     `cancel()` and `cancelled()` wait while the callback runs, so their answer is final: after
     a cancel() that came in time the callback never starts.
+
+    Under a GIL no thread comes between the steps of a compiled method, unless one of them runs
+    Python code. So there nothing is locked, and somebody who really has to wait makes what to
+    wait for.
     """
 
     def __init__(
@@ -234,11 +253,13 @@ class ThreadSafeHandle(Handle):
         args: tuple[Any, ...],
         loop: Scheduler,
         context: Context | None,
-        lock: threading.RLock,
+        lock: threading.RLock | None,
     ) -> None:
-        """Take `lock`, a reentrant one: the callback may cancel its own handle."""
+        """Take `lock`, reentrant for the callback may cancel its own handle; None under a GIL."""
         Handle.__init__(self, callback, args, loop, context)
         self._lock = lock
+        self._running = False
+        self._finished: threading.Event | None = None
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -246,22 +267,51 @@ class ThreadSafeHandle(Handle):
 
     def cancel(self) -> None:
         """Cancel the callback; waits while it runs."""
-        with self._lock:
-            Handle.cancel(self)
+        if self._lock is not None:
+            with self._lock:
+                Handle.cancel(self)
+            return
+        if self._running:
+            self._wait()
+        Handle.cancel(self)
 
     def cancelled(self) -> bool:
         """Return True if the callback was cancelled; waits while it runs."""
-        with self._lock:
-            return self._cancelled
+        if self._lock is not None:
+            with self._lock:
+                return self._cancelled
+        if self._running:
+            self._wait()
+        return self._cancelled
+
+    def _wait(self) -> None:
+        """Wait for the end of the callback, unless it is the callback that asks."""
+        if self._loop._thread_id == threading.get_ident():
+            return
+        finished = threading.Event()
+        # Making it ran Python code: the callback may be over, or others may be waiting.
+        if not self._running:
+            return
+        if self._finished is None:
+            self._finished = finished
+        self._finished.wait()
 
     def run(self) -> None:
         """Run the callback unless it was cancelled meanwhile."""
-        self._lock.acquire()
+        if self._lock is not None:
+            with self._lock:
+                if not self._cancelled:
+                    Handle.run(self)
+            return
+        if self._cancelled:
+            return
+        self._running = True
         try:
-            if not self._cancelled:
-                Handle.run(self)
+            Handle.run(self)
         finally:
-            self._lock.release()
+            self._running = False
+            if self._finished is not None:
+                self._finished.set()
 
 
 if not cython.compiled:

@@ -43,6 +43,21 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
 ):
     """An asyncio event loop that is the same on every operating system."""
 
+    # What the rooms keep (the scheduler's state lies in its compiled layout). An instance that
+    # has never needed a dictionary lets the interpreter find its methods without a search.
+    __slots__ = (
+        "_asyncgens",
+        "_asyncgens_shut_down",
+        "_children",
+        "_default_executor",
+        "_executor_shut_down",
+        "_previous_wakeup_fd",
+        "_running",
+        "_signal_handlers",
+        "_wakeup_fd",
+        "_watches",
+    )
+
     def __init__(self, engine: str | Engine | None = None) -> None:
         """Make a loop on `engine`: a name, an `Engine`, or None for the best one here.
 

@@ -17,7 +17,6 @@ One turn, in order:
 from __future__ import annotations
 
 import asyncio
-import collections
 import inspect
 import logging
 import math
@@ -34,6 +33,7 @@ except ImportError:
     from evenloop import _cython as cython
 
 if not cython.compiled:
+    from evenloop._queues import HandleQueue, size
     from evenloop.handles import new_handle, new_thread_safe_handle, new_timer
     from evenloop.timers import TimerHeap
 
@@ -58,6 +58,22 @@ LONGEST_BETWEEN_POLLS = 0.0005
 
 _NEVER = math.inf
 
+
+def _seconds(name: str, value: Any) -> float:
+    """Return a number of seconds as a float."""
+    if isinstance(value, float):
+        return value
+    if value is None:
+        raise TypeError(f"{name} must not be None")
+    # float() would read what is text as a number.
+    if not isinstance(value, (str, bytes, bytearray)):
+        try:
+            return float(value)
+        except TypeError:
+            pass
+    raise TypeError(f"{name} must be a number of seconds, got {value!r}")
+
+
 _reentrant_lock = threading.RLock
 
 # Looked up there at every call: who replaces asyncio's class means our loops, too.
@@ -67,7 +83,9 @@ _tasks: Any = asyncio.tasks
 _FACTORY_TAKES_NAME = sys.version_info >= (3, 13, 3)
 
 # Without a GIL the "a wake-up is on its way" flag proves nothing: wake every time.
-_FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+_FREE_THREADED: bool = not getattr(sys, "_is_gil_enabled", lambda: True)()
+# Handles for other threads need a lock each, unless the GIL stands in for it; see them.
+_LOCKED_HANDLES = _FREE_THREADED or not cython.compiled
 
 
 class Flushable:
@@ -89,16 +107,13 @@ class Scheduler:
         self.turn: int = 0
         #: Seconds that a callback may take in debug mode before a warning is logged.
         self.slow_callback_duration: float = 0.1
-        self._ready: list[Any] = []
-        self._spare: list[Any] = []
-        self._due: list[Any] = []
-        self._incoming: collections.deque[Handle] = collections.deque()
+        self._ready = HandleQueue()
+        self._due = HandleQueue()
+        self._incoming: list[Handle] = []
         self._timers = TimerHeap()
         self._unsent: list[Flushable] = []
-        self._clock: Callable[[], float] = engine.clock
-        if type(self).time is not Scheduler.time:
-            # A subclass has a clock of its own: everything goes by it.
-            self._clock = self.time
+        # A subclass may have a clock of its own: everything goes by it.
+        self._own_clock = type(self).time is not Scheduler.time
         self._polled = 0.0
         self._task_factory: TaskFactory | None = None
         self._exception_handler: ExceptionHandler | None = None
@@ -120,7 +135,10 @@ class Scheduler:
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.time
         """
-        return self.engine.clock()
+        return self.engine.now()
+
+    def _now(self) -> float:
+        return self.time() if self._own_clock else self.engine.now()
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -163,7 +181,8 @@ class Scheduler:
         """
         if self._closed or self._debug or not callable(callback):
             self._check_call("call_soon_threadsafe", callback, any_thread=True)
-        handle = new_thread_safe_handle(callback, args, self, context, _reentrant_lock())
+        lock = _reentrant_lock() if _LOCKED_HANDLES else None
+        handle = new_thread_safe_handle(callback, args, self, context, lock)
         if self._debug:
             handle._remember_source()
         self._incoming.append(handle)
@@ -187,12 +206,7 @@ class Scheduler:
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.call_later
         """
-        if delay is None:
-            raise TypeError("delay must not be None")
-        try:
-            when = self._clock() + delay
-        except TypeError:
-            raise TypeError(f"delay must be a number of seconds, got {delay!r}") from None
+        when = self._now() + _seconds("delay", delay)
         return self._call_at("call_later", when, callback, args, context)
 
     def call_at(
@@ -208,9 +222,7 @@ class Scheduler:
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.call_at
         """
-        if when is None:
-            raise TypeError("when cannot be None")
-        return self._call_at("call_at", when, callback, args, context)
+        return self._call_at("call_at", _seconds("when", when), callback, args, context)
 
     def _call_at(
         self,
@@ -222,24 +234,14 @@ class Scheduler:
     ) -> TimerHandle:
         if self._closed or self._debug or not callable(callback):
             self._check_call(method, callback)
-        self._order += 1
-        try:
-            if isinstance(when, (str, bytes)):
-                # float() would read it as a number.
-                raise TypeError
-            handle = new_timer(when, self._order, callback, args, self, context)
-        except TypeError:
-            raise TypeError(f"when must be a number of seconds, got {when!r}") from None
-        if math.isnan(handle._when):
+        if when != when:
             raise ValueError(f"{method}() needs a time, got {when!r}")
+        self._order += 1
+        handle = new_timer(when, self._order, callback, args, self, context)
         if self._debug:
             handle._remember_source()
         self._timers.push(handle)
         return handle
-
-    def _timer_cancelled(self, handle: TimerHandle) -> None:
-        """A timer tells that it is being cancelled."""
-        self._timers.discard(handle)
 
     def _check_call(self, method: str, callback: Any, any_thread: bool = False) -> None:
         """Raise what is wrong with a request for a call."""
@@ -278,7 +280,12 @@ class Scheduler:
         factory = self._task_factory
         if factory is not None:
             return self._make_task(factory, coro, kwargs)  # type: ignore[no-any-return]
-        task: Any = _tasks.Task(coro, loop=self, **kwargs)
+        task: Any
+        if not kwargs:
+            # The usual way: no dictionaries are merged.
+            task = _tasks.Task(coro, loop=self)
+        else:
+            task = _tasks.Task(coro, loop=self, **kwargs)
         if not cython.compiled and self._debug and task._source_traceback:
             # Without this frame (a compiled one is not there): it says nothing.
             task._source_traceback.pop()
@@ -335,20 +342,21 @@ class Scheduler:
 
     def _patience(self) -> float:
         """Return how long the engine may wait, in seconds; negative for ever."""
-        if self._ready or self._stopping or self._incoming or self._due:
+        if size(self._ready) or self._stopping or self._incoming or size(self._due):
             return 0.0
         when = self._timers.deadline()
         if when == _NEVER:
             return -1.0
-        delay = when - self._clock()
+        delay = when - self._now()
         return delay if delay > 0.0 else 0.0
 
     def _take_incoming(self) -> None:
+        """Queue the calls of other threads, which may go on adding to the list meanwhile."""
         self._woken = False
         count = len(self._incoming)
-        while count > 0:
-            self._ready.append(self._incoming.popleft())
-            count -= 1
+        for index in range(count):
+            self._ready.append(self._incoming[index])
+        del self._incoming[:count]
 
     def _run_turns(self) -> None:
         """Make turns until the loop is stopped; the first one asks the engine in any case."""
@@ -364,50 +372,37 @@ class Scheduler:
         arrived = False
         if (
             self._credit <= 0
-            or not self._ready
+            or not size(self._ready)
             or self._stopping
-            or self._clock() - self._polled > LONGEST_BETWEEN_POLLS
+            or self._now() - self._polled > LONGEST_BETWEEN_POLLS
         ):
             arrived = self.engine.wait(self._patience())
             self._credit = CALLBACKS_BETWEEN_POLLS
-            self._polled = self._clock()
-        if self._woken or self._incoming:
+            self._polled = self._now()
+        if self._incoming:
             self._take_incoming()
-        if self._timers._heap:
-            self._timers.collect(self._clock(), self._due)
-        if self._ready:
-            self._run_ready()
+        if self._timers.deadline() != _NEVER:
+            self._timers.collect(self._now(), self._due)
+        if size(self._ready):
+            self._credit -= size(self._ready)
+            self._run_all(self._ready)
         if arrived:
             self.engine.deliver()
-        if self._due:
+        if size(self._due):
             self._run_all(self._due)
         if self._unsent:
             self._flush()
 
-    def _run_ready(self) -> None:
-        """Run what is in the ready queue now; what it schedules waits in the other list."""
-        batch = self._ready
-        self._ready = self._spare
-        self._spare = batch
-        self._credit -= len(batch)
-        try:
-            self._run_all(batch)
-        except BaseException:
-            # The rest has its turn if the loop goes on.
-            batch.extend(self._ready)
-            self._ready.clear()
-            self._ready, self._spare = batch, self._ready
-            raise
+    def _run_all(self, queue: HandleQueue) -> None:
+        """Run what is in a queue now; what that adds waits for another turn.
 
-    def _run_all(self, batch: list[Any]) -> None:
-        """Run a list of handles and empty it; SystemExit and KeyboardInterrupt leave the rest."""
-        index = 0
+        SystemExit and KeyboardInterrupt leave the rest, which has its turn if the loop goes on.
+        """
+        count = size(queue)
         try:
-            while index < len(batch):
-                handle = batch[index]
-                # The queue lets go of the handle before it runs, as a popleft() would.
-                batch[index] = None
-                index += 1
+            while count > 0:
+                count -= 1
+                handle = queue.popleft()
                 if not handle._cancelled:
                     if self._debug:
                         self._run_timed(handle)
@@ -416,8 +411,7 @@ class Scheduler:
                         # Whoever keeps the handle does not keep what the call was about.
                         handle._callback = handle._args = None
         finally:
-            handle = None
-            del batch[:index]
+            handle = None  # type: ignore[assignment]
 
     def _run_now(self, handle: Handle) -> None:
         """Run a handle that is not in the ready queue: a reader's or a writer's."""

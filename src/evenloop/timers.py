@@ -11,7 +11,6 @@ every time-out, costs no sift.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 try:
@@ -19,25 +18,26 @@ try:
 except ImportError:
     from evenloop import _cython as cython
 
+from evenloop.handles import TimerOwner
+
 if not cython.compiled:
-    from heapq import heapify, heappop, heappush
+    from evenloop._queues import Heap
 
 if TYPE_CHECKING:
-    from evenloop.handles import Handle, TimerHandle
+    from evenloop._queues import HandleQueue
+    from evenloop.handles import TimerHandle
 
 __all__ = ["TimerHeap"]
 
 # Below this many cancelled timers a pass over the heap is not worth its cost.
 _PURGE_AT_LEAST = 64
 
-_NEVER = math.inf
 
-
-class TimerHeap:
+class TimerHeap(TimerOwner):
     """Timers waiting for their time, with cheap cancellation."""
 
     def __init__(self) -> None:
-        self._heap: list[TimerHandle] = []
+        self._heap = Heap()
         self._cancelled = 0
 
     def __len__(self) -> int:
@@ -45,59 +45,42 @@ class TimerHeap:
 
     def push(self, handle: TimerHandle) -> None:
         """Add a timer."""
-        handle._scheduled = True
-        heappush(self._heap, handle)
+        handle._owner = self
+        self._heap.push(handle)
 
     def discard(self, handle: TimerHandle) -> None:
         """Note that a timer of this heap is being cancelled."""
-        handle._scheduled = False
-        count = len(self._heap)
-        if count > 0 and self._heap[count - 1] is handle:
-            # The last leaf can leave on its own: the usual fate of a short time-out.
-            self._heap.pop()
+        handle._owner = None
+        if self._heap.drop_last(handle):
+            # The usual fate of a short time-out.
             return
         self._cancelled += 1
         if self._cancelled > _PURGE_AT_LEAST and self._cancelled * 2 > len(self._heap):
-            self._purge()
-
-    def _purge(self) -> None:
-        # `_scheduled` went False at discard(): the handle may not be marked cancelled yet.
-        self._heap = [handle for handle in self._heap if handle._scheduled]
-        heapify(self._heap)
-        self._cancelled = 0
+            self._heap.keep_scheduled()
+            self._cancelled = 0
 
     def _drop_cancelled_head(self) -> None:
-        while self._cancelled and self._heap:
-            handle = self._heap[0]
-            if handle._scheduled:
-                return
-            heappop(self._heap)
+        while self._cancelled and self._heap.first()._owner is None:
+            self._heap.pop()
             self._cancelled -= 1
 
     def deadline(self) -> float:
         """Return the earliest time, or infinity when nothing is pending."""
         if self._cancelled:
             self._drop_cancelled_head()
-        if not self._heap:
-            return _NEVER
-        return self._heap[0]._when
+        return self._heap.when()
 
-    def collect(self, now: float, ready: list[Handle]) -> None:
+    def collect(self, now: float, ready: HandleQueue) -> None:
         """Move every timer whose time has come by `now` to the end of `ready`, in order."""
-        while self._heap:
-            handle = self._heap[0]
-            if handle._scheduled:
-                if handle._when > now:
-                    return
-                handle._scheduled = False
-                ready.append(handle)
-            else:
+        while self._heap.when() <= now:
+            handle = self._heap.pop()
+            if handle._owner is None:
                 self._cancelled -= 1
-            heappop(self._heap)
+            else:
+                handle._owner = None
+                ready.append(handle)
 
     def clear(self) -> None:
         """Forget every timer."""
-        for handle in self._heap:
-            handle._scheduled = False
         self._heap.clear()
         self._cancelled = 0

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.support.loops import until
+from tests.support.loops import TrackedFactory, until
 
 Loop = asyncio.AbstractEventLoop
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
@@ -300,6 +300,55 @@ async def test_a_threadsafe_handle_can_be_cancelled() -> None:
     loop.call_soon_threadsafe(seen.append, 1).cancel()
     await asyncio.sleep(0.005)
     assert seen == []
+
+
+@pytest.mark.parametrize("ask", ["cancel", "cancelled"])
+async def test_who_asks_in_another_thread_waits_while_the_callback_runs(
+    ask: str, new_loop: TrackedFactory
+) -> None:
+    new_loop.skip_stock_if(sys.version_info < (3, 14), "its handles wait from 3.14 on")
+    loop = asyncio.get_running_loop()
+    started, asking, finish = threading.Event(), threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def callback() -> None:
+        started.set()
+        finish.wait(10)
+        seen.append("run")
+
+    def other() -> None:
+        started.wait(10)
+        asking.set()
+        getattr(handle, ask)()
+        seen.append("answered")
+
+    def third() -> None:
+        asking.wait(10)
+        time.sleep(0.02)  # the other one waits by now, or the test shows less
+        finish.set()
+
+    threads = [threading.Thread(target=other) for _ in range(3)]
+    threads.append(threading.Thread(target=third))
+    handle = loop.call_soon_threadsafe(callback)
+    for thread in threads:
+        thread.start()
+    await until(lambda: len(seen) == 4)
+    for thread in threads:
+        thread.join()
+    assert seen == ["run", "answered", "answered", "answered"]
+
+
+async def test_a_callback_may_cancel_its_own_thread_safe_handle() -> None:
+    loop = asyncio.get_running_loop()
+    seen: list[bool] = []
+
+    def callback() -> None:
+        handle.cancel()
+        seen.append(handle.cancelled())
+
+    handle = loop.call_soon_threadsafe(callback)
+    await until(lambda: len(seen) == 1)
+    assert seen == [True]
 
 
 def test_threadsafe_before_the_loop_runs(loop: Loop) -> None:

@@ -29,12 +29,12 @@ FLOORS = [
         "files",
     },
     {"scheduler"},
-    {"handles", "timers", "engines", "platforms"},
-    {"_mode", "_cython", "_calls", "_describe", "_version"},
+    {"handles", "timers", "_queues", "engines", "platforms"},
+    {"_mode", "_cython", "_calls", "_clock", "_describe", "_version"},
 ]
 
 #: Cold rooms whose subject is the difference between systems.
-KNOW_THE_SYSTEM = {"engines", "platforms", "signals", "subprocesses", "children", "_mode"}
+KNOW_THE_SYSTEM = {"engines", "platforms", "signals", "subprocesses", "children", "_mode", "_clock"}
 #: Programs around the loop, not part of it.
 KNOW_THE_SYSTEM |= {"cli", "bench"}
 

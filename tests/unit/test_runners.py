@@ -15,7 +15,9 @@ import pytest
 
 import evenloop
 from evenloop import runners
+from evenloop.engines import choose
 from evenloop.runners import install, new_event_loop, run
+from evenloop.scheduler import Scheduler
 
 
 async def current() -> asyncio.AbstractEventLoop:
@@ -193,3 +195,18 @@ def test_import_warns_of_nothing() -> None:
         check=False,
     )
     assert (seen.returncode, seen.stderr) == (0, b"")
+
+
+def test_a_loop_keeps_nothing_in_a_dictionary() -> None:
+    # With one, the interpreter would search it for every method that is called.
+    loop = new_event_loop()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert set(vars(loop)) <= _what_a_scheduler_keeps()
+
+
+def _what_a_scheduler_keeps() -> set[str]:
+    scheduler = Scheduler(choose("selector"))
+    scheduler.engine.close()
+    # Uncompiled it is an ordinary object.
+    return set(getattr(scheduler, "__dict__", ()))

@@ -27,7 +27,6 @@ import errno
 import math
 import socket
 import sys
-import time
 from typing import Any
 
 try:
@@ -159,8 +158,6 @@ class AfdEngine(ReadinessEngine):
     """Readiness through polls of the socket driver."""
 
     name = "afd"
-    # Up to Python 3.12 time.monotonic() moves in steps of 15.6 ms on Windows.
-    clock = staticmethod(time.perf_counter)
 
     def __init__(self) -> None:
         super().__init__()
@@ -483,12 +480,12 @@ class AfdEngine(ReadinessEngine):
 
     def _wait_until(self, timeout: float) -> int:
         """Wait so many seconds, and not less."""
-        deadline = self.clock() + timeout
+        deadline = self.now() + timeout
         while True:
             count = self.port.wait(math.ceil(timeout * 1000.0))
             if count:
                 return count
-            timeout = deadline - self.clock()
+            timeout = deadline - self.now()
             if timeout <= 0.0:
                 return 0
 

@@ -1,3 +1,6 @@
+from evenloop._clock cimport clock
+
+
 cpdef enum:
     RECV = 1
     RECV_INTO = 2
@@ -30,6 +33,7 @@ cdef class Op:
 
 
 cdef class Engine:
+    cpdef double now(self) except? -1
     cpdef bint start(self, Op op) except -1
     cpdef object cancel(self, Op op)
     cpdef bint wait(self, double timeout) except -1

@@ -29,8 +29,6 @@ Rules:
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -44,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Op"]
 
 if not cython.compiled:
+    from evenloop._clock import clock
+
     # The kinds of request. Reading kinds are those of READING, the others write.
     RECV = 1  # bytes of a stream (socket, pipe or terminal): result bytes, b"" at the end
     RECV_INTO = 2  # the same into the buffer that `acquire()` returns: result int
@@ -55,11 +55,6 @@ if not cython.compiled:
     POLL_READ = 8  # "it is readable", and nothing is read
     POLL_WRITE = 9  # "it is writable", and nothing is written
     EXIT = 10  # the end of the child process `size`: result its exit status
-
-
-# Both are monotonic. On Windows before Python 3.13 time.monotonic() goes in steps of 15.6 ms, and
-# the performance counter in steps of 0.1 µs; from 3.13 on they are the same there.
-_CLOCK = time.perf_counter if sys.platform == "win32" else time.monotonic
 
 
 class Op:
@@ -111,11 +106,13 @@ class Engine:
     name = "abstract"
     #: What the operating system tells: "readiness" or "completion".
     model = "readiness"
-    #: The loop's clock: seconds, monotonic.
-    clock = staticmethod(_CLOCK)  # type: staticmethod[[], float]
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} cannot be copied or pickled")
+
+    def now(self) -> float:
+        """Return the loop's clock: seconds, monotonic."""
+        return clock()
 
     def start(self, op: Op) -> bool:
         """Begin a request; True when it is finished already."""

@@ -84,11 +84,11 @@ class SelectorEngine(ReadinessEngine):
         self.waits += 1
         if self._failures:
             timeout = 0.0
-        started = self.clock()
+        started = self.now()
         self._events = self.selector.select(None if timeout < 0 else min(timeout, _LONGEST_WAIT))
         if not self._events and timeout != 0:
             # Nothing, and too soon: an event that the selector itself could not place.
-            if timeout < 0 or self.clock() - started < timeout * 0.5:
+            if timeout < 0 or self.now() - started < timeout * 0.5:
                 self.idle += 1
             if self.idle > _IDLE_EVENTS:
                 self._renew()
