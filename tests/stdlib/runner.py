@@ -82,13 +82,21 @@ def find_modules(package: str = PACKAGE) -> list[str]:
     return [path.stem for path in sorted(files, key=lambda path: -path.stat().st_size)]
 
 
+def package_folder() -> str:
+    """Where evenloop would be imported from: installed it may be, but else from the checkout."""
+    spec = importlib.util.find_spec("evenloop")
+    if spec is None or spec.origin is None:
+        return str(ROOT / "src")
+    return str(Path(spec.origin).parents[1])
+
+
 class Worker:
     """One process running tests of one module."""
 
     def __init__(self, module: str, only: list[str] | None, options: Options, log: Path) -> None:
         self.log = log
         self.directory = tempfile.mkdtemp(prefix="stdlib-")
-        paths = [str(ROOT), str(ROOT / "src"), *(os.path.abspath(p) for p in sys.path if p)]
+        paths = [str(ROOT), package_folder(), *(os.path.abspath(p) for p in sys.path if p)]
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
         with open(log, "ab") as errors:

@@ -42,11 +42,8 @@ class Recorder:
             self.when_first()
 
 
-def stock_marker(recorder: Recorder) -> type[Any]:
-    """The stock loop of this platform, marked."""
-    base: Any = asyncio.SelectorEventLoop
-    if sys.platform == "win32":
-        base = asyncio.ProactorEventLoop
+def stock_marker(recorder: Recorder, base: Any) -> type[Any]:
+    """A stock loop, marked."""
 
     class StockLoop(base):  # type: ignore[misc]
         """The stock loop, counted."""
@@ -77,14 +74,16 @@ def uvloop_marker(recorder: Recorder) -> type[Any]:
     return UvloopLoop
 
 
-def evenloop_marker(recorder: Recorder, engine: str | None) -> type[Any]:
-    """evenloop's loop, marked.
+def evenloop_marker(
+    recorder: Recorder, engine: str | None, name: str = "SelectorEventLoop"
+) -> type[Any]:
+    """The loop that evenloop has under that name, marked.
 
     Without an `engine` a selector that a test offers is used, as the public classes do; with
     the selector engine likewise; any other engine takes the selector's place.
     """
     evenloop: Any = importlib.import_module("evenloop")
-    base: Any = evenloop.EventLoop if engine is not None else evenloop.SelectorEventLoop
+    base: Any = evenloop.EventLoop if engine is not None else getattr(evenloop, name)
     if engine == "selector":
         os.environ["EVENLOOP_ENGINE"] = engine
         base = evenloop.SelectorEventLoop
@@ -111,8 +110,10 @@ def evenloop_marker(recorder: Recorder, engine: str | None) -> type[Any]:
 
 def substitute(name: str, engine: str | None, recorder: Recorder) -> type[Any]:
     """Make `name` the loop that asyncio hands out in this process; return the marker class."""
+    if sys.platform == "win32" and engine is None and name != "uvloop":
+        return _substitute_both(name, recorder)
     if name == "stock":
-        marker = stock_marker(recorder)
+        marker = stock_marker(recorder, asyncio.SelectorEventLoop)
     elif name == "uvloop":
         marker = uvloop_marker(recorder)
     elif name == "evenloop":
@@ -129,6 +130,29 @@ def substitute(name: str, engine: str | None, recorder: Recorder) -> type[Any]:
     if name != "stock":
         _keep_watchers_off(marker)
     return marker
+
+
+def _substitute_both(name: str, recorder: Recorder) -> type[Any]:
+    """On Windows the stock loops are two, and so are evenloop's: each takes the place of its own.
+
+    Returned is the one that a program gets which does not choose.
+    """
+    markers = {}
+    for public in ("SelectorEventLoop", "ProactorEventLoop"):
+        if name == "stock":
+            markers[public] = stock_marker(recorder, getattr(asyncio, public))
+        else:
+            markers[public] = evenloop_marker(recorder, None, public)
+    for public, marker in markers.items():
+        setattr(asyncio, public, marker)
+    default = markers["ProactorEventLoop"]
+    if "EventLoop" in vars(asyncio):
+        setattr(asyncio, "EventLoop", default)  # noqa: B010 (mypy knows only its own)
+    for policy in _policies():
+        factory = vars(policy).get("_loop_factory")
+        if factory is not None:
+            policy._loop_factory = markers.get(factory.__name__, default)
+    return default
 
 
 def _policies() -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 import pytest
 
@@ -27,8 +28,10 @@ def run(case: Case, name: str) -> None:
         pytest.skip(str(reason))
     assert seen == [sample]
     value = sample.as_json()[case.measure]
-    # So few connections may fit into memory that was there before.
-    assert value > 0 or case.measure == "bytes"
+    # So few connections may fit into memory that was there before, and Windows counts
+    # processor time in steps of 16 ms, whatever resolution it claims.
+    coarse = ("bytes", "cpu") if sys.platform == "win32" else ("bytes",)
+    assert value > 0 or case.measure in coarse
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
