@@ -49,7 +49,7 @@ EVERYWHERE = [
     "evenloop.transports.tls_transport",
     "evenloop.net.sockets",
 ]
-POSIX = ["evenloop.engines.connections", "evenloop.engines.posix"]
+POSIX = ["evenloop.engines.connections", "evenloop.engines.datagrams", "evenloop.engines.posix"]
 BY_PLATFORM = {
     "linux": ["evenloop.engines.epoll"],
 }

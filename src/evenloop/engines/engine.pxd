@@ -21,6 +21,7 @@ cdef class Op:
     cdef public bint active
     cdef public bint plenty
     cdef public Py_ssize_t size
+    cdef public int family
     cdef public object sock
     cdef public object buffer
     cdef public object address

@@ -50,6 +50,7 @@ if not cython.compiled:
     SEND = 3  # the bytes-likes in the list that `acquire()` returns, what goes: result int
     ACCEPT = 4  # a connection: result (socket, address)
     CONNECT = 5  # to `address`
+    # Of a datagram socket's `family` engines may know how to do without Python's sockets.
     RECVFROM = 6  # one datagram of at most `size` bytes: result (bytes, address)
     SENDTO = 7  # `buffer` to `address` (None: where it is connected to): result int
     POLL_READ = 8  # "it is readable", and nothing is read
@@ -72,6 +73,7 @@ class Op:
         self.plenty = False
         # Arguments; `size` is also the process for EXIT.
         self.size = 0
+        self.family = 0
         self.buffer: Any = None
         self.address: Any = None
         # Outcome: the one or the other.

@@ -26,7 +26,10 @@ from libc.string cimport memset
 from posix.unistd cimport read, write
 
 from evenloop.engines.connections cimport NOT_HERE, accept_connection, connect_socket
-from evenloop.engines.engine cimport ACCEPT, CONNECT, RECV, RECV_INTO, SEND, Op
+from evenloop.engines.datagrams cimport Datagrams
+from evenloop.engines.engine cimport (
+    ACCEPT, CONNECT, RECV, RECV_INTO, RECVFROM, SEND, SENDTO, Op,
+)
 from evenloop.engines.readiness cimport ReadinessEngine
 
 import os
@@ -66,6 +69,8 @@ cdef enum:
     PAGE = 4096
     # How far into a page the slab begins: see above.
     INTO_PAGE = 256
+    # Batches of datagrams taken from one socket before others have their turn.
+    BURSTS = 4
 
 
 cdef object os_error(int code):
@@ -94,6 +99,8 @@ cdef class PosixEngine(ReadinessEngine):
             return self.attempt_send(op)
         if kind == RECV_INTO:
             return self.attempt_recv_into(op)
+        if kind == SENDTO and op.family:
+            return self._attempt_sendto(op)
         if kind == ACCEPT or kind == CONNECT:
             done = accept_connection(op) if kind == ACCEPT else connect_socket(op)
             if done != NOT_HERE:
@@ -203,6 +210,56 @@ cdef class PosixEngine(ReadinessEngine):
             return True
         return self._refused(op, code)
 
+    cdef bint _attempt_sendto(self, Op op) except -1:
+        cdef int outcome
+        if self._datagrams is None:
+            self._datagrams = Datagrams()
+        outcome = self._datagrams.send(op)
+        if outcome > 0:
+            return ReadinessEngine.attempt(self, op)
+        return outcome == 0 or self._refused(op, -outcome)
+
+    cpdef object receive(self, Op op):
+        cdef int left = BURSTS
+        cdef int outcome = 1
+        cdef list found
+        if not op.family:
+            return ReadinessEngine.receive(self, op)
+        if self._datagrams is None:
+            self._datagrams = Datagrams()
+        self.idle += 1
+        if not self._datagrams.expects_many(op, self.waits):
+            outcome = self._datagrams.receive(op)
+            if outcome == 0 or self._refused(op, -outcome):
+                self.idle = 0
+                op.complete()
+            return
+        while left > 0 and outcome > 0 and op.active:
+            left -= 1
+            found = []
+            outcome = self._datagrams.receive_many(op, found)
+            if outcome >= 0:
+                self.idle = 0
+                self._hand_out(op, found)
+            elif self._refused(op, -outcome):
+                self.idle = 0
+                op.complete()
+
+    cdef object _hand_out(self, Op op, list found):
+        """Complete a request with each of the datagrams that were found."""
+        cdef Py_ssize_t index = 0
+        cdef Py_ssize_t count = len(found)
+        try:
+            while index < count and op.active:
+                op.result = found[index]
+                op.error = None
+                index += 1
+                op.complete()
+        except BaseException:
+            if index < count:
+                self._failures.append(Leftover(self, op, found[index:]))
+            raise
+
     cdef ssize_t _read(self, Op op, void* buffer, size_t size) except -2:
         """Read what is there; -1 with errno if nothing is."""
         cdef ssize_t count
@@ -222,3 +279,17 @@ cdef class PosixEngine(ReadinessEngine):
             return False
         op.error = os_error(code)
         return True
+
+
+cdef class Leftover(Op):
+    """Datagrams that an interrupt kept from their protocol: they come with the next `wait()`."""
+
+    def __init__(self, engine, op, found):
+        Op.__init__(self, RECVFROM, op.fd)
+        self.engine = engine
+        self.op = op
+        self.found = found
+        self.error = InterruptedError()
+
+    cpdef object complete(self):
+        self.engine._hand_out(self.op, self.found)

@@ -50,6 +50,7 @@ cdef class ReadinessEngine(Engine):
     cdef int _appetite(self, Slot slot) except -1
     @cython.locals(following=Op, burst=int)
     cdef bint _advance(self, Slot slot, Op op, bint reading) except -1
+    cpdef object receive(self, Op op)
     cpdef bint attempt(self, Op op) except -1
     cpdef object update(self, Slot slot, int wanted)
 

@@ -347,11 +347,10 @@ class ReadinessEngine(Engine):
 
     def _advance(self, slot: Slot, op: Op, reading: bool) -> bool:
         if op.multishot:
-            burst = 1
-            if op.kind == ACCEPT:
-                burst = self._appetite(slot)
-            elif op.kind == RECVFROM:
-                burst = BURST
+            if op.kind == RECVFROM:
+                self.receive(op)
+                return True
+            burst = self._appetite(slot) if op.kind == ACCEPT else 1
             self.idle += 1
             while burst > 0 and op.active and self._try(op):
                 self.idle = 0
@@ -389,6 +388,15 @@ class ReadinessEngine(Engine):
         slot.burst = min(slot.burst * 2, BURST) if slot.heard == self.waits - 1 else 1
         slot.heard = self.waits
         return slot.burst
+
+    def receive(self, op: Op) -> None:
+        """Take the datagrams that have arrived, as many as one may at a time."""
+        burst = BURST
+        self.idle += 1
+        while burst > 0 and op.active and self._try(op):
+            self.idle = 0
+            op.complete()
+            burst -= 1
 
     # ---- the requests themselves, over Python's own sockets --------------------------------
 

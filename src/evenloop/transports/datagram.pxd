@@ -24,9 +24,11 @@ cdef class DatagramTransport(FlowControl):
     cdef Receiver _receiver
     cdef Sender _sender
     cdef object _pending
+    cdef object _datagram_received
     cdef bint _connected
     cdef bint _copying
 
+    @cython.locals(result=tuple)
     cdef object _received(self)
     cdef bint _start_sending(self, object data, object address) except -1
     cdef object _take_error(self)

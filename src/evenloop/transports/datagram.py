@@ -99,9 +99,12 @@ class DatagramTransport(FlowControl):
         self._engine = loop.engine
         self._engine.adopt(self._fd, self)
         self._receiver = Receiver(self, self._fd, sock)
-        internet = sock.family in (socket.AF_INET, getattr(socket, "AF_INET6", None))
-        self._receiver.size = _LARGEST_INTERNET if internet else _LARGEST
         self._sender = Sender(self, self._fd, sock)
+        if sock.family in (socket.AF_INET, getattr(socket, "AF_INET6", None)):
+            self._receiver.size = _LARGEST_INTERNET
+            self._receiver.family = self._sender.family = int(sock.family)
+        else:
+            self._receiver.size = _LARGEST
         # (data, address) of each datagram behind the one that the sender has.
         self._pending: collections.deque[tuple[bytes, Any]] = collections.deque()
         # A completion engine keeps the buffer after start(): it must not change.
@@ -114,6 +117,11 @@ class DatagramTransport(FlowControl):
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         return _Likeness
+
+    def _bind(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+        # A protocol that only sends need not have the method.
+        self._datagram_received: Any = getattr(protocol, "datagram_received", None)
 
     def _describe_socket(self) -> None:
         self._extra["socket"] = TransportSocket(self._sock)
@@ -154,10 +162,10 @@ class DatagramTransport(FlowControl):
             # The engine has given the descriptor up.
             self._fatal_error(error, "Fatal read error on datagram transport")
             return
-        started = time.monotonic() if self._loop.get_debug() else 0.0
+        started = time.monotonic() if self._loop._debug else 0.0
         try:
             if error is None:
-                call_args(self._context, self._protocol.datagram_received, result)
+                call_args(self._context, self._datagram_received, result)
             else:
                 call_one(self._context, self._protocol.error_received, error)
         except (SystemExit, KeyboardInterrupt):
@@ -293,7 +301,7 @@ class DatagramTransport(FlowControl):
             self._sock = self._receiver.sock = self._sender.sock = None
             # Each refers to us: without them we go when the last reference does.
             self._receiver = self._sender = None  # type: ignore[assignment]
-            self._protocol = None
+            self._protocol = self._datagram_received = None
 
     def _report(self, exc: BaseException, method: str) -> None:
         """A protocol raised: report it, and go on."""
