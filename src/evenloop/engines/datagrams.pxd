@@ -1,44 +1,11 @@
+from evenloop.engines.addresses cimport sockaddr_storage, socklen_t
 from evenloop.engines.engine cimport Op
-
-cdef extern from "<sys/socket.h>" nogil:
-    ctypedef unsigned int socklen_t
-    struct sockaddr:
-        int sa_family
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-    struct msghdr:
-        void* msg_name
-        socklen_t msg_namelen
-        iovec* msg_iov
-        size_t msg_iovlen
-
-cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        unsigned int s_addr
-    struct sockaddr_in:
-        int sin_family
-        unsigned short sin_port
-        in_addr sin_addr
-    struct in6_addr:
-        pass
-    struct sockaddr_in6:
-        int sin6_family
-        unsigned short sin6_port
-        unsigned int sin6_flowinfo
-        in6_addr sin6_addr
-        unsigned int sin6_scope_id
-
-cdef union SocketAddress:
-    sockaddr any
-    sockaddr_in four
-    sockaddr_in6 six
 
 cdef struct Room
 
 
 cdef class Peer:
-    cdef SocketAddress raw
+    cdef sockaddr_storage raw
     cdef socklen_t length
     cdef object address
 
@@ -55,5 +22,5 @@ cdef class Datagrams:
     cdef int receive(self, Op op) except? -1
     cdef int receive_many(self, Op op, list found) except? -1
     cdef int send(self, Op op) except? -1
-    cdef object _address(self, SocketAddress* raw, socklen_t length)
+    cdef object _address(self, sockaddr_storage* raw, socklen_t length)
     cdef Peer _peer(self, object address, int family)

@@ -21,27 +21,27 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memset, strlen
+from libc.string cimport memcmp
+
+from evenloop.engines.addresses cimport (
+    address_from, address_into, is_internet, sockaddr, sockaddr_storage,
+    socklen_t,
+)
 
 cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     int PySys_Audit(const char* event, const char* form, ...) except -1
-
-cdef extern from "<arpa/inet.h>" nogil:
-    enum:
-        INET6_ADDRSTRLEN
-    int inet_pton(int family, const char* text, void* address)
-    const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
-    uint32_t htonl(uint32_t value)
-    unsigned short htons(unsigned short value)
-    uint32_t ntohl(uint32_t value)
-    unsigned short ntohs(unsigned short value)
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
-        AF_INET
-        AF_INET6
         MSG_DONTWAIT
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
     ssize_t recvfrom(int fd, void* buffer, size_t size, int flags,
                      sockaddr* address, socklen_t* length)
     ssize_t send(int fd, const void* buffer, size_t size, int flags)
@@ -95,13 +95,18 @@ cdef enum:
 cdef struct Room:
     message heads[BATCH]
     iovec pieces[BATCH]
-    SocketAddress sources[BATCH]
+    sockaddr_storage sources[BATCH]
     char data[BATCH][LARGEST]
 
 
 cdef inline Py_ssize_t spread(uint32_t value):
-    """Return an index for whatever tells addresses apart."""
+    """Return a place in a table for whatever tells addresses apart."""
     return <Py_ssize_t>((value * <uint32_t>2654435761u) >> 24)
+
+
+cdef inline Py_ssize_t place_of(object address):
+    """Return a place in the table by object."""
+    return spread(<uint32_t>(<uintptr_t><void*>address >> 4))
 
 
 cdef class Peer:
@@ -141,9 +146,9 @@ cdef class Datagrams:
         cdef socklen_t length
         cdef ssize_t count
         while True:
-            length = sizeof(SocketAddress)
+            length = sizeof(sockaddr_storage)
             count = recvfrom(
-                op.fd, room.data[0], size, MSG_DONTWAIT, &room.sources[0].any, &length
+                op.fd, room.data[0], size, MSG_DONTWAIT, <sockaddr*>&room.sources[0], &length
             )
             if count >= 0:
                 break
@@ -165,7 +170,7 @@ cdef class Datagrams:
         cdef int count
         for index in range(BATCH):
             room.pieces[index].iov_len = size
-            room.heads[index].msg_hdr.msg_namelen = sizeof(SocketAddress)
+            room.heads[index].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
         while True:
             count = evenloop_receive(op.fd, room.heads, MSG_DONTWAIT)
             if count >= 0:
@@ -210,7 +215,7 @@ cdef class Datagrams:
                 else:
                     sent = sendto(
                         op.fd, view.buf, view.len, EVENLOOP_DATAGRAM_FLAGS,
-                        &peer.raw.any, peer.length,
+                        <sockaddr*>&peer.raw, peer.length,
                     )
                 code = errno
                 if sent >= 0 or code != EINTR:
@@ -224,89 +229,37 @@ cdef class Datagrams:
         op.result = sent
         return 0
 
-    cdef object _address(self, SocketAddress* raw, socklen_t length):
+    cdef object _address(self, sockaddr_storage* raw, socklen_t length):
         """Return the tuple for an address of the kernel's."""
-        cdef char text[INET6_ADDRSTRLEN]
-        cdef uint32_t mark
+        cdef uint32_t* words = <uint32_t*>raw
+        cdef Py_ssize_t place
         cdef Peer peer
-        if length == sizeof(sockaddr_in) and raw.any.sa_family == AF_INET:
-            mark = raw.four.sin_addr.s_addr ^ (<uint32_t>raw.four.sin_port << 8)
-        elif length == sizeof(sockaddr_in6) and raw.any.sa_family == AF_INET6:
-            mark = (<uint32_t*>&raw.six.sin6_addr)[3] ^ (<uint32_t>raw.six.sin6_port << 8)
-        else:
+        if length < 2 * sizeof(uint32_t) or not is_internet(raw.ss_family):
             # As Python's sockets say it of a datagram without a sender.
             return None
-        peer = <Peer>self._by_raw[spread(mark)]
+        # Family and port, and the end of the host: all that differs within one network.
+        place = spread(words[0] ^ (words[1] if length < 24 else words[5]))
+        peer = <Peer>self._by_raw[place]
         if peer is not None and peer.length == length and not memcmp(&peer.raw, raw, length):
             return peer.address
         peer = Peer()
         peer.raw = raw[0]
         peer.length = length
-        if length == sizeof(sockaddr_in):
-            inet_ntop(AF_INET, &raw.four.sin_addr, text, sizeof(text))
-            peer.address = (text.decode(), ntohs(raw.four.sin_port))
-        else:
-            inet_ntop(AF_INET6, &raw.six.sin6_addr, text, sizeof(text))
-            peer.address = (
-                text.decode(),
-                ntohs(raw.six.sin6_port),
-                ntohl(raw.six.sin6_flowinfo),
-                raw.six.sin6_scope_id,
-            )
-        self._by_raw[spread(mark)] = peer
-        self._by_object[spread(<uint32_t>(<uintptr_t><void*>peer.address >> 4))] = peer
+        peer.address = address_from(raw)
+        self._by_raw[place] = peer
+        self._by_object[place_of(peer.address)] = peer
         return peer.address
 
     cdef Peer _peer(self, object address, int family):
         """Return the kernel's form of a numeric address; None if it is anything else."""
-        cdef Py_ssize_t index = spread(<uint32_t>(<uintptr_t><void*>address >> 4))
-        cdef Py_ssize_t parts
-        cdef Py_ssize_t size
-        cdef const char* text
-        cdef Peer peer = <Peer>self._by_object[index]
-        if peer is not None and peer.address is address and peer.raw.any.sa_family == family:
+        cdef Py_ssize_t place = place_of(address)
+        cdef Peer peer = <Peer>self._by_object[place]
+        if peer is not None and peer.address is address and peer.raw.ss_family == family:
             return peer
-        if type(address) is not tuple:
-            return None
-        parts = len(<tuple>address)
-        if parts < 2 or type(address[0]) is not str or parts > (2 if family == AF_INET else 4):
-            return None
-        for size in range(1, parts):
-            if type(address[size]) is not int or address[size] < 0:
-                return None
-        if address[1] > 0xFFFF:
-            return None
-        try:
-            text = PyUnicode_AsUTF8AndSize(address[0], &size)
-        except UnicodeEncodeError:
-            return None
-        if <Py_ssize_t>strlen(text) != size:
-            return None
         peer = Peer()
+        peer.length = address_into(address, family, &peer.raw)
+        if peer.length == 0:
+            return None
         peer.address = address
-        memset(&peer.raw, 0, sizeof(peer.raw))
-        if family == AF_INET:
-            peer.length = sizeof(sockaddr_in)
-            if inet_pton(AF_INET, text, &peer.raw.four.sin_addr) != 1:
-                return None
-            peer.raw.four.sin_port = htons(address[1])
-        else:
-            peer.length = sizeof(sockaddr_in6)
-            if inet_pton(AF_INET6, text, &peer.raw.six.sin6_addr) != 1:
-                return None
-            peer.raw.six.sin6_port = htons(address[1])
-            if parts > 2:
-                if address[2] > 0xFFFFF:
-                    return None
-                peer.raw.six.sin6_flowinfo = htonl(address[2])
-            if parts > 3:
-                if address[3] > 0xFFFFFFFF:
-                    return None
-                peer.raw.six.sin6_scope_id = address[3]
-        # Where the structure begins with its length, the kernel sets that.
-        if family == AF_INET:
-            peer.raw.four.sin_family = family
-        else:
-            peer.raw.six.sin6_family = family
-        self._by_object[index] = peer
+        self._by_object[place] = peer
         return peer
