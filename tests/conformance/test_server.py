@@ -64,7 +64,7 @@ async def test_each_connection_gets_its_own_protocol() -> None:
 
     server = await asyncio.get_running_loop().create_server(factory, HOST, 0)
     clients = [await _connect(_port(server)) for _ in range(3)]
-    await until(lambda: len(made) == 3)
+    await until(lambda: len(made) == 3 and all(one.transport is not None for one in made))
     assert len({id(protocol.transport) for protocol in made}) == 3
     assert {one.transport.get_extra_info("peername") for one in made} == {
         one.transport.get_extra_info("sockname") for one in clients
