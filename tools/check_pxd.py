@@ -209,6 +209,11 @@ def main() -> int:
     mode = runpy.run_path(str(SOURCE / "evenloop" / "_mode.py"))
     everywhere: list[str] = mode["EVERYWHERE"]
     stems = [SOURCE.joinpath(*name.split(".")) for name in everywhere]
+    for name in sum(mode["BY_PLATFORM"].values(), []):
+        # Those of a platform are mostly leaves in Cython alone.
+        stem = SOURCE.joinpath(*name.split("."))
+        if stem.with_suffix(".py").exists():
+            stems.append(stem)
     problems = [
         f"{stem.as_posix()}: has no {suffix}"
         for stem in stems

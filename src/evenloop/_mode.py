@@ -52,6 +52,12 @@ EVERYWHERE = [
 POSIX = ["evenloop.engines.connections", "evenloop.engines.datagrams", "evenloop.engines.posix"]
 BY_PLATFORM = {
     "linux": ["evenloop.engines.epoll"],
+    "win32": [
+        "evenloop.engines.ports",
+        "evenloop.engines.overlapped",
+        "evenloop.engines.afd",
+        "evenloop.engines.iocp",
+    ],
 }
 
 _PREFIX = "evenloop."

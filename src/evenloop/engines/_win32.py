@@ -1,7 +1,7 @@
 """What the engines for Windows ask of the system, through ctypes.
 
 This is the layer of calls below `afd` and `iocp`, and nothing but calls: no policy, no sockets
-of Python's. `_win32.pyx` is the same in C for compiled builds, name by name.
+of Python's. `ports.pyx` is the same in C for compiled builds, name by name.
 
 A `Request` is one OVERLAPPED and the memory that goes with it. Its maker uses it again and
 again, one operation at a time. From `begin` until the completion is taken from the port its
@@ -299,6 +299,8 @@ class Port:
         self.handle = int(handle)
         #: Requests whose memory the kernel has, by address.
         self.requests: dict[int, Request] = {}
+        #: Requests that have something for the next round without the kernel's doing.
+        self.again: list[Request] = []
         self._entries = (_Entry * _BATCH)()
         self._count = c_uint32()
 

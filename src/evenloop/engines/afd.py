@@ -36,6 +36,7 @@ except ImportError:
 
 from evenloop.engines import winapi
 from evenloop.engines.blocking import Blocking
+from evenloop.engines.nt_errors import failure
 
 assert sys.platform == "win32"
 
@@ -54,7 +55,6 @@ if not cython.compiled:
         Request,
         base_socket,
         close_handle,
-        failure,
         is_socket,
         open_poller,
         skip_port_when_done,
@@ -110,8 +110,8 @@ class Poll(Request):
 class ReadyPipe(Request):
     """Waits until a pipe can be read: a read of no bytes, which ends when there are some."""
 
-    def __init__(self, engine: AfdEngine, op: Op) -> None:
-        Request.__init__(self, engine.port)
+    def __init__(self, port: Port, op: Op) -> None:
+        Request.__init__(self, port)
         self.op: Op | None = op
 
     def start(self) -> bool:
@@ -168,8 +168,6 @@ class AfdEngine(ReadinessEngine):
         # Requests that came with the last wait, and the first of them that was not delivered.
         self._arrived: list[Any] = []
         self._position = 0
-        # Requests that have something for the next round without the kernel's doing.
-        self._again: list[Any] = []
         self._receiver: Any = None
         self._sender: Any = None
         # Threads for handles that the port does not take, from the first such handle on.
@@ -286,7 +284,6 @@ class AfdEngine(ReadinessEngine):
             elif wanted_by(slot) != slot.armed:
                 self._mark(slot)
             return
-        self.events += 1
         if events & AFD_LOCAL_CLOSE and slot.sock is None:
             # Closed by its user, who may have forgotten that it was watched.
             slot.armed |= bit
@@ -318,7 +315,7 @@ class AfdEngine(ReadinessEngine):
                 if op.kind != POLL_READ:
                     return self._start_stream(note, op)
                 op.result = op.error = None
-                ready = note.ready = ReadyPipe(self, op)
+                ready = note.ready = ReadyPipe(self.port, op)
                 return ready.start()
         if self._blocking is None:
             self._blocking = Blocking(self.wake)
@@ -384,12 +381,14 @@ class AfdEngine(ReadinessEngine):
         if op.kind != SEND:
             receiving = note.receiving
             if receiving is None:
-                receiving = note.receiving = Receiving(self, op.fd, op.sock is not None, note.skips)
+                receiving = note.receiving = Receiving(
+                    self.port, op.fd, op.sock is not None, note.skips
+                )
             op.result = op.error = None
             return receiving.start(op)
         send = note.spare
         if send is None:
-            send = Sending(self)
+            send = Sending(self.port)
         note.spare = None
         if send.start(op, op.fd, op.sock is not None, note.skips):
             note.spare = send
@@ -397,10 +396,6 @@ class AfdEngine(ReadinessEngine):
         send.note = note
         note.sends.append(send)
         return False
-
-    def deliver_next(self, request: Any) -> None:
-        """Have `request.arrived()` called in the next round."""
-        self._again.append(request)
 
     def cancel(self, op: Op) -> bool:
         """Take a request back: always free at once."""
@@ -467,14 +462,14 @@ class AfdEngine(ReadinessEngine):
             if request is not None:
                 self._arrived.append(request)
             index += 1
-        if self._again:
-            self._arrived.extend(self._again)
-            self._again.clear()
+        if self.port.again:
+            self._arrived.extend(self.port.again)
+            self.port.again.clear()
         return self._has_news()
 
     def _has_news(self) -> bool:
         """Whether there is something to deliver."""
-        if self._arrived or self._again or self._failures:
+        if self._arrived or self.port.again or self._failures:
             return True
         return self._blocking is not None and bool(self._blocking.ready)
 
@@ -498,6 +493,7 @@ class AfdEngine(ReadinessEngine):
             request = arrived[self._position]
             arrived[self._position] = None
             self._position += 1
+            self.events += 1
             request.arrived()
         arrived.clear()
         self._position = 0
@@ -545,7 +541,7 @@ class AfdEngine(ReadinessEngine):
         self._slots.clear()
         self._dirty.clear()
         self._arrived.clear()
-        self._again.clear()
+        self.port.again.clear()
         self._groups.clear()
         self._every_group.clear()
         self.port.close()

@@ -77,7 +77,7 @@ class IocpEngine(AfdEngine):
             return False
         datagrams = note.datagrams
         if datagrams is None:
-            datagrams = note.datagrams = ReceivingFrom(self, op.fd, note.skips)
+            datagrams = note.datagrams = ReceivingFrom(self.port, op.fd, note.skips)
         elif datagrams.op is not None:
             return False
         op.result = op.error = None
@@ -90,7 +90,7 @@ class IocpEngine(AfdEngine):
             return False
         accepting = note.accepting
         if accepting is None:
-            accepting = note.accepting = Accepting(self, op.sock, note.skips)
+            accepting = note.accepting = Accepting(self.port, op.sock, note.skips)
         elif accepting.op is not None:
             return False
         op.result = op.error = None

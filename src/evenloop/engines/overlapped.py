@@ -24,6 +24,8 @@ try:
 except ImportError:
     from evenloop import _cython as cython
 
+from evenloop.engines.nt_errors import failure
+
 assert sys.platform == "win32"
 
 if not cython.compiled:
@@ -34,27 +36,28 @@ if not cython.compiled:
         ERROR_MORE_DATA,
         PENDING,
         WSAEMSGSIZE,
+        Port,
         Request,
-        failure,
     )
     from evenloop.engines.engine import RECV_INTO, Op
 
+    # What one receive takes: while messages are small, and while a fast sender fills that.
+    SMALL = 8 * 1024
+    LARGE = 256 * 1024
+
 __all__ = ["Accepting", "Receiving", "ReceivingFrom", "Sending"]
 
-SMALL = 8 * 1024
-LARGE = 256 * 1024
 # Datagrams and connections taken in one go before others have their turn.
-BURST = 64
+_BURST = 64
 
-SO_UPDATE_ACCEPT_CONTEXT = 0x700B
+_SO_UPDATE_ACCEPT_CONTEXT = 0x700B
 
 
 class Receiving(Request):
     """The receiving half of a stream."""
 
-    def __init__(self, engine: Any, handle: int, is_socket: bool, skips: bool) -> None:
-        Request.__init__(self, engine.port)
-        self.engine: Any = engine
+    def __init__(self, port: Port, handle: int, is_socket: bool, skips: bool) -> None:
+        Request.__init__(self, port)
         self.stream = handle
         self.is_socket = is_socket
         self.skips = skips
@@ -83,7 +86,7 @@ class Receiving(Request):
             if not op.multishot:
                 self.give(op)
                 return True
-            self.list()
+            self.enlist()
         op.active = True
         self.op = op
         return False
@@ -107,11 +110,11 @@ class Receiving(Request):
         """Whether something was received, or went wrong, that nobody was told of."""
         return self.held is not None or self.fault is not None
 
-    def list(self) -> None:
+    def enlist(self) -> None:
         """Have what is there delivered in the next round."""
         if not self.listed:
             self.listed = True
-            self.engine.deliver_next(self)
+            self.port.again.append(self)
 
     def arm(self) -> None:
         """Have the kernel receive."""
@@ -176,7 +179,6 @@ class Receiving(Request):
             # A buffer that was released meanwhile, say: its maker's to hear.
             op.result = None
             op.error = error
-        self.engine.events += 1
         if not op.multishot:
             self.op = op.next
             op.next = None
@@ -190,7 +192,7 @@ class Receiving(Request):
                 if not self.has_news() and not self.in_flight:
                     self.arm()
                 if self.has_news():
-                    self.list()
+                    self.enlist()
 
     def let_all_go(self) -> None:
         """End every request: the handle is about to be closed."""
@@ -202,9 +204,8 @@ class Receiving(Request):
 class Sending(Request):
     """One send, which is complete when all of it is sent."""
 
-    def __init__(self, engine: Any) -> None:
-        Request.__init__(self, engine.port)
-        self.engine: Any = engine
+    def __init__(self, port: Port) -> None:
+        Request.__init__(self, port)
         self.op: Op | None = None
         # Whose list of sends this is in, while it is in flight.
         self.note: Any = None
@@ -245,7 +246,6 @@ class Sending(Request):
         note.spare = self
         op.active = False
         self.outcome(op, self.error())
-        self.engine.events += 1
         op.complete()
 
     def give_up(self) -> None:
@@ -260,9 +260,8 @@ class Sending(Request):
 class ReceivingFrom(Request):
     """Receives the datagrams of a socket."""
 
-    def __init__(self, engine: Any, handle: int, skips: bool) -> None:
-        Request.__init__(self, engine.port)
-        self.engine: Any = engine
+    def __init__(self, port: Port, handle: int, skips: bool) -> None:
+        Request.__init__(self, port)
         self.stream = handle
         self.skips = skips
         self.op: Op | None = None
@@ -289,7 +288,7 @@ class ReceivingFrom(Request):
                 self.take(code)
         if (self.held is not None or self.fault is not None) and not self.listed:
             self.listed = True
-            self.engine.deliver_next(self)
+            self.port.again.append(self)
 
     def take(self, code: int) -> None:
         """Note what has come; what did not fit is cut off, as it is elsewhere."""
@@ -304,7 +303,7 @@ class ReceivingFrom(Request):
             self.listed = False
         else:
             self.take(self.error())
-        burst = BURST
+        burst: int = _BURST
         op = self.op
         try:
             while op is not None and (self.held is not None or self.fault is not None):
@@ -314,7 +313,6 @@ class ReceivingFrom(Request):
                 if op.error is not None and op.sock.fileno() != self.stream:
                     # Closed by someone else: there is nothing left to receive from.
                     self.cancel(op)
-                self.engine.events += 1
                 op.complete()
                 op = self.op
                 burst -= 1
@@ -345,9 +343,8 @@ class ReceivingFrom(Request):
 class Accepting(Request):
     """Accepts the connections of a listening socket."""
 
-    def __init__(self, engine: Any, listener: socket.socket, skips: bool) -> None:
-        Request.__init__(self, engine.port)
-        self.engine: Any = engine
+    def __init__(self, port: Port, listener: socket.socket, skips: bool) -> None:
+        Request.__init__(self, port)
         self.listener: Any = listener
         self.stream = listener.fileno()
         self.skips = skips
@@ -373,7 +370,7 @@ class Accepting(Request):
             self.arm()
         if (self.held is not None or self.fault is not None) and not self.listed:
             self.listed = True
-            self.engine.deliver_next(self)
+            self.port.again.append(self)
 
     def arm(self) -> None:
         """Have the kernel accept."""
@@ -397,7 +394,7 @@ class Accepting(Request):
         self.connection = None
         try:
             connection.setsockopt(
-                socket.SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, self.stream.to_bytes(8, "little")
+                socket.SOL_SOCKET, _SO_UPDATE_ACCEPT_CONTEXT, self.stream.to_bytes(8, "little")
             )
             connection.setblocking(False)
             self.held = (connection, connection.getpeername())
@@ -414,7 +411,7 @@ class Accepting(Request):
             self.listed = False
         else:
             self.take(self.error())
-        burst = BURST
+        burst: int = _BURST
         try:
             while self.op is not None and (self.held is not None or self.fault is not None):
                 op = self.op
@@ -426,7 +423,6 @@ class Accepting(Request):
                     op.error = OSError(errno.EBADF, f"descriptor {self.stream} was closed")
                     op.active = False
                     self.op = None
-                self.engine.events += 1
                 op.complete()
                 burst -= 1
                 if self.op is None or burst <= 0 or op.error is not None:
