@@ -83,5 +83,6 @@ cdef class Accepting(Request):
     @cython.locals(code=int)
     cdef object arm(self)
     cdef object take(self, int code)
+    cdef object take_another(self)
     cdef bint cancel(self, Op op) except -1
     cdef object let_all_go(self)

@@ -418,18 +418,30 @@ class Accepting(Request):
                 op.result = self.held
                 op.error = self.fault
                 self.held = self.fault = None
-                if op.error is not None and self.listener.fileno() != self.stream:
-                    # Closed by someone else: there is nothing left to accept from.
-                    op.error = OSError(errno.EBADF, f"descriptor {self.stream} was closed")
-                    op.active = False
-                    self.op = None
+                if op.error is not None:
+                    # Not at once again: it may be told to rest.
+                    burst = 0
+                    if self.listener.fileno() != self.stream:
+                        # Closed by someone else: there is nothing left to accept from.
+                        op.error = OSError(errno.EBADF, f"descriptor {self.stream} was closed")
+                        self.cancel(op)
                 op.complete()
                 burst -= 1
-                if self.op is None or burst <= 0 or op.error is not None:
-                    break
-                self.arm()
+                if burst > 0 and self.op is not None:
+                    self.take_another()
         finally:
             self.go_on()
+
+    def take_another(self) -> None:
+        """Take a connection that waits: many come at once, or none for a while."""
+        try:
+            connection, address = self.listener.accept()
+            connection.setblocking(False)
+            self.held = (connection, address)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.fault = error
 
     def cancel(self, op: Op) -> bool:
         """Take the request back; False if it is not this one's."""
