@@ -48,6 +48,7 @@ EVERYWHERE = [
     "evenloop.transports.tls_records",
     "evenloop.transports.tls_transport",
     "evenloop.net.sockets",
+    "evenloop.net.sock_methods",
 ]
 POSIX = ["evenloop.engines.connections", "evenloop.engines.datagrams", "evenloop.engines.posix"]
 BY_PLATFORM = {

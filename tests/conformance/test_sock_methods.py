@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import array
 import asyncio
+import gc
+import inspect
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -397,3 +400,123 @@ def test_the_methods_are_coroutine_functions(new_loop: TrackedFactory, pair: Pai
 
     assert loop.run_until_complete(main()) == b"x"
     loop.close()
+
+
+# ---------------------------------------------------------------- as coroutines
+
+METHODS = (
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendto",
+    "sock_connect",
+    "sock_accept",
+)
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_the_methods_say_that_they_are_coroutine_functions(name: str) -> None:
+    loop = asyncio.get_running_loop()
+    assert inspect.iscoroutinefunction(getattr(loop, name))
+    assert inspect.iscoroutinefunction(getattr(type(loop), name))
+
+
+async def test_what_they_return_is_a_coroutine(pair: Pair) -> None:
+    loop = asyncio.get_running_loop()
+    request = loop.sock_recv(pair[0], 10)
+    assert asyncio.iscoroutine(request)
+    assert inspect.isawaitable(request)
+    assert "sock_recv" in request.__qualname__
+    task = asyncio.create_task(request)
+    assert "sock_recv" in repr(task)
+    await asyncio.sleep(0)
+    pair[1].send(b"x")
+    assert await task == b"x"
+
+
+async def test_nothing_happens_before_they_are_awaited(pair: Pair) -> None:
+    loop = asyncio.get_running_loop()
+    sending = loop.sock_sendall(pair[0], b"x")
+    wrong = loop.sock_recv(pair[0], "many")  # type: ignore[arg-type]
+    with pytest.raises(BlockingIOError):
+        pair[1].recv(10)
+    await sending
+    assert pair[1].recv(10) == b"x"
+    with pytest.raises(TypeError):
+        await wrong
+
+
+async def test_who_never_awaits_is_warned(pair: Pair) -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.warns(RuntimeWarning, match="sock_recv.* was never awaited"):
+        loop.sock_recv(pair[0], 10)
+        gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loop.sock_recv(pair[0], 10).close()
+        gc.collect()
+
+
+async def test_they_are_awaited_once(pair: Pair) -> None:
+    loop = asyncio.get_running_loop()
+    request = loop.sock_sendall(pair[0], b"x")
+    await request
+    with pytest.raises(RuntimeError, match="already awaited"):
+        await request
+    closed = loop.sock_recv(pair[0], 10)
+    closed.close()
+    with pytest.raises(RuntimeError):
+        await closed
+
+
+async def test_a_cancelled_request_takes_nothing(pair: Pair) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(loop.sock_recv(pair[0], 10))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    pair[1].send(b"for the next one")
+    await asyncio.sleep(0.002)
+    assert pair[0].recv(100) == b"for the next one"
+
+
+async def test_closing_a_coroutine_takes_its_request_back(pair: Pair) -> None:
+    loop = asyncio.get_running_loop()
+    request = loop.sock_recv(pair[0], 10)
+    request.send(None)
+    request.close()
+    pair[1].send(b"x")
+    assert await loop.sock_recv(pair[0], 10) == b"x"
+
+
+async def test_what_is_thrown_in_comes_out(pair: Pair) -> None:
+    loop = asyncio.get_running_loop()
+    for begun in (False, True):
+        request = loop.sock_recv(pair[0], 10)
+        if begun:
+            request.send(None)
+        with pytest.raises(ZeroDivisionError):
+            request.throw(ZeroDivisionError("mine"))
+
+
+async def test_questions_and_answers_in_every_rhythm(pair: Pair) -> None:
+    """Whether the answer is there when it is asked for or comes later: nothing is lost."""
+    loop = asyncio.get_running_loop()
+
+    async def answer() -> None:
+        for number in range(200):
+            question = await loop.sock_recv(pair[1], 100)
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+            await loop.sock_sendall(pair[1], question)
+
+    answering = asyncio.create_task(answer())
+    for number in range(200):
+        await loop.sock_sendall(pair[0], b"%d" % number)
+        if number % 3 == 0:
+            await asyncio.sleep(0.0001)
+        assert await loop.sock_recv(pair[0], 100) == b"%d" % number
+    await answering

@@ -41,4 +41,5 @@ cdef class Engine:
     cpdef object deliver(self)
     cpdef object wake(self)
     cpdef object adopt(self, int fd, object owner)
+    cpdef object owner(self, int fd)
     cpdef object forget(self, int fd)

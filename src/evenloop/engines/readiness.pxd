@@ -17,6 +17,8 @@ cdef class Slot:
     cdef public unsigned int generation
     cdef public Py_ssize_t born
     cdef public int burst
+    cdef public int lull
+    cdef public int left
     cdef public Py_ssize_t heard
     cdef public bint dirty
     cdef public Op reader
@@ -36,6 +38,8 @@ cdef class ReadinessEngine(Engine):
     cdef public Py_ssize_t wakes
     cdef public Py_ssize_t idle
 
+    @cython.locals(slot=Slot)
+    cpdef object owner(self, int fd)
     cdef Slot _slot(self, int fd)
     cdef Slot _claim(self, Op op)
     cdef object _mark(self, Slot slot)
@@ -47,6 +51,7 @@ cdef class ReadinessEngine(Engine):
     cdef Slot _renewed(self, Slot slot)
     cdef bint _try(self, Op op) except -1
     cpdef bint dispatch(self, Slot slot, int ready) except -1
+    cdef bint _at_once(self, Slot slot, Op op) except -1
     cdef int _appetite(self, Slot slot) except -1
     @cython.locals(following=Op, burst=int)
     cdef bint _advance(self, Slot slot, Op op, bint reading) except -1

@@ -67,6 +67,8 @@ __all__ = ["ReadinessEngine", "Slot"]
 READ_SIZE = 256 * 1024
 # Datagrams and connections taken in one go before others have their turn.
 BURST = 64
+# Requests to receive that are not tried at once, at most, between two that are.
+LULL = 15
 # No process has descriptors beyond this; a larger number is a mistake, not a table size.
 _HIGHEST_FD = 1 << 22
 
@@ -88,6 +90,10 @@ class Slot:
         # wait that its latest event came with.
         self.burst = 1
         self.heard = 0
+        # How many requests to receive are to wait for their event without a try first, and how
+        # many of them are left.
+        self.lull = 0
+        self.left = 0
         self.armed = 0
         self.dirty = False
         self.reader: Op | None = None
@@ -138,7 +144,7 @@ class ReadinessEngine(Engine):
         head = slot.reader if reading else slot.writer
         if head is None:
             # Nobody is ahead in the queue, so a one-shot request may succeed right away.
-            if not op.multishot and not polling and self.attempt(op):
+            if not op.multishot and not polling and self._at_once(slot, op):
                 if slot.owner is None and wanted_by(slot) == 0:
                     # The engine must not keep the user's socket alive.
                     self._mark(slot)
@@ -162,6 +168,23 @@ class ReadinessEngine(Engine):
         except OSError:
             self.cancel(op)
             raise
+        return False
+
+    def _at_once(self, slot: Slot, op: Op) -> bool:
+        """Try a new request, unless there is hardly anything to be had.
+
+        Who asks for the answer to what it has just sent asks too early, and the call fails. The
+        more often it does the more requests wait for their event in the first place.
+        """
+        if op.kind != RECV:
+            return self.attempt(op)
+        if slot.left > 0 and slot.armed & READABLE:
+            slot.left -= 1
+            return False
+        if self.attempt(op):
+            slot.lull = slot.left = 0
+            return True
+        slot.lull = slot.left = min(2 * slot.lull + 1, LULL)
         return False
 
     def cancel(self, op: Op) -> bool:

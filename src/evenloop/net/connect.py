@@ -10,7 +10,8 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from evenloop.net import checks, eyeballs
+from evenloop.engines.engine import CONNECT
+from evenloop.net import checks, eyeballs, sockets
 from evenloop.net.listen import set_no_delay
 from evenloop.net.room import Room
 from evenloop.scheduler import logger
@@ -143,6 +144,19 @@ class Connecting(Room):
                 protocol,
             )
         return transport, protocol
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect a non-blocking socket to `address`, which is resolved first if it has to be.
+
+        https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.sock_connect
+        """
+        sockets.check(self, sock)
+        if sock.family in (socket.AF_INET, getattr(socket, "AF_INET6", socket.AF_INET)):
+            resolved = await self._ensure_resolved(
+                address, family=sock.family, type=sock.type, proto=sock.proto
+            )
+            address = resolved[0][4]
+        await sockets.Request(self, CONNECT, sock, address)
 
     async def connect_accepted_socket(
         self,

@@ -1,14 +1,31 @@
 from evenloop.engines.engine cimport (
     ACCEPT, CONNECT, Op, RECV, RECV_INTO, RECVFROM, SEND, SENDTO,
 )
+from evenloop.scheduler cimport Scheduler
+
+cdef enum:
+    NEW = 0
+    WAITING = 1
+    READY = 2
+    OVER = 3
 
 
-cdef class SocketOp(Op):
-    cdef public object future
+cdef class Request(Op):
+    cdef Scheduler loop
+    cdef object argument
+    cdef object future
+    cdef int state
+
+    cdef object _withdraw(self)
+    cdef object _raise(self)
+    cdef bint _prepare(self) except -1
+    cdef bint _start(self) except -1
 
 
-cdef class SendAll(SocketOp):
-    cdef public object rest
-    cdef public object engine
+cpdef int check(Scheduler loop, object sock) except -1
 
-    cdef bint advance(self) except -1
+
+cdef class SendAll(Request):
+    cdef bint _prepare(self) except -1
+    cdef bint _start(self) except -1
+    cdef bint _advance(self) except -1
