@@ -36,6 +36,7 @@ cdef class Op:
 cdef class Engine:
     cpdef double now(self) except? -1
     cpdef bint start(self, Op op) except -1
+    cpdef Py_ssize_t send_now(self, Op op, bytes data) except -2
     cpdef object cancel(self, Op op)
     cpdef bint wait(self, double timeout) except -1
     cpdef object deliver(self)

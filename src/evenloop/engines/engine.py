@@ -120,6 +120,14 @@ class Engine:
         """Begin a request; True when it is finished already."""
         raise NotImplementedError
 
+    def send_now(self, op: Op, data: bytes) -> int:
+        """Send at once what goes of `data`, and return how much; -1: `start()` it instead.
+
+        The short way for most writes, which engines need not have. `op` is a SEND that is not in
+        flight, of a descriptor that is owned; it gets the error, if there is one.
+        """
+        return -1
+
     def cancel(self, op: Op) -> bool:
         """Take a request back; True when the op is free at once."""
         raise NotImplementedError

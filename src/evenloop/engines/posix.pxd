@@ -12,6 +12,7 @@ cdef class PosixEngine(ReadinessEngine):
     cdef char* _memory
     cdef char* _slab
     cdef Datagrams _datagrams
+    cpdef Py_ssize_t send_now(self, Op op, bytes data) except -2
     cdef bint attempt_recv(self, Op op) except -1
     cdef bint _recv_large(self, Op op, Py_ssize_t size) except -1
     cdef bint attempt_recv_into(self, Op op) except -1

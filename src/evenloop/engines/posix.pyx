@@ -111,7 +111,10 @@ cdef class PosixEngine(ReadinessEngine):
         cdef Py_ssize_t size = op.size
         cdef ssize_t count
         if size > SLAB_SIZE or op.plenty:
-            return self._recv_large(op, size if size > 0 else LARGE_READ)
+            if size <= 0:
+                # A pipe holds no more than the slab, as a rule.
+                size = SLAB_SIZE if op.sock is None else LARGE_READ
+            return self._recv_large(op, size)
         if size <= 0:
             size = SLAB_SIZE
         count = self._read(op, self._slab, size)
@@ -259,6 +262,25 @@ cdef class PosixEngine(ReadinessEngine):
             if index < count:
                 self._failures.append(Leftover(self, op, found[index:]))
             raise
+
+    cpdef Py_ssize_t send_now(self, Op op, bytes data) except -2:
+        cdef ssize_t sent
+        op.error = None
+        while True:
+            if op.sock is not None:
+                sent = send(
+                    op.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), EVENLOOP_SEND_FLAGS
+                )
+            else:
+                sent = write(op.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            if sent >= 0:
+                return sent
+            if errno != EINTR:
+                break
+            PyErr_CheckSignals()
+        if errno != EAGAIN:
+            op.error = os_error(errno)
+        return 0
 
     cdef ssize_t _read(self, Op op, void* buffer, size_t size) except -2:
         """Read what is there; -1 with errno if nothing is."""

@@ -5,6 +5,10 @@ from evenloop.engines.engine cimport (
     SENDTO,
 )
 
+cdef enum:
+    # No process has descriptors beyond this; a larger number is a mistake, not a table size.
+    HIGHEST_FD = 1 << 22
+
 cpdef enum:
     READABLE = 1
     WRITABLE = 2

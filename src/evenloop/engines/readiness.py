@@ -47,6 +47,9 @@ if not cython.compiled:
         Op,
     )
 
+    # No process has descriptors beyond this; a larger number is a mistake, not a table size.
+    HIGHEST_FD = 1 << 22
+
     READABLE = 1
     WRITABLE = 2
 
@@ -69,8 +72,6 @@ READ_SIZE = 256 * 1024
 BURST = 64
 # Requests to receive that are not tried at once, at most, between two that are.
 LULL = 15
-# No process has descriptors beyond this; a larger number is a mistake, not a table size.
-_HIGHEST_FD = 1 << 22
 
 # Windows lacks readv, writev and WNOHANG, and gives no pipe or child to this engine.
 _posix: Any = os
@@ -267,7 +268,7 @@ class ReadinessEngine(Engine):
         self._fail(slot, OSError(errno.EBADF, f"descriptor {slot.fd} was closed while in use"))
 
     def _slot(self, fd: int) -> Slot:
-        if fd < 0 or fd > _HIGHEST_FD:
+        if fd < 0 or fd > HIGHEST_FD:
             raise OSError(errno.EBADF, f"{fd} is not a file descriptor")
         while fd >= len(self._slots):
             self._slots.extend([None] * (len(self._slots) or 64))

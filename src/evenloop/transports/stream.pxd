@@ -9,6 +9,7 @@ from evenloop.transports.feed cimport Feed
 
 cdef enum:
     GATHERED = 64 * 1024
+    PIECES = 64
 
 
 @cython.final
@@ -43,12 +44,15 @@ cdef class StreamTransport(FlowControl):
 
     cdef object _start_reading(self)
     cdef object _stop_reading(self)
-    cdef object _deliver(self, object data)
+    @cython.locals(started=double)
+    cdef object _deliver(self, bytes data)
     cdef object _delivered_into(self, Py_ssize_t count)
     cpdef object _ended(self)
     cdef object _acquire(self)
     cdef object _queue(self, bytes data)
     cdef object _send(self)
+    @cython.locals(sent=Py_ssize_t)
+    cdef bint _send_one(self, bytes data) except -1
     cdef object _sent(self, bint inside)
     @cython.locals(size=Py_ssize_t)
     cdef object _consume(self, Py_ssize_t count)

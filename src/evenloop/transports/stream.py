@@ -35,6 +35,8 @@ if not cython.compiled:
 
     # Bytes gathered within a turn that do not wait for its end.
     GATHERED = 64 * 1024
+    # Pieces handed to one vectored send.
+    PIECES = 64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,9 +45,6 @@ if TYPE_CHECKING:
     from evenloop.transports.feed import Feed
 
 __all__ = ["StreamTransport"]
-
-# Pieces handed to one vectored send.
-_PIECES = 64
 
 
 class Reader(Op):
@@ -98,9 +97,9 @@ class Writer(Op):
             return []
         pending = transport._pending
         head = transport._head
-        if head == 0 and len(pending) <= _PIECES:
+        if head == 0 and len(pending) <= PIECES:
             return pending
-        return pending[head : head + _PIECES]
+        return pending[head : head + PIECES]
 
 
 class StreamTransport(FlowControl):
@@ -328,10 +327,12 @@ class StreamTransport(FlowControl):
             return
         if self._pending or (self._turn == self._loop.turn and self._loop._thread_id is not None):
             # Something is ahead of it, or this turn of a running loop has had its first write.
-            self._queue(bytes(data))
+            self._queue(data if type(data) is bytes else bytes(data))
             return
         self._turn = self._loop.turn
         borrowed = type(data) is not bytes
+        if not borrowed and self._send_one(data):
+            return
         if borrowed:
             # Sent from where it lies if the engine is done with it at once.
             data = bytes(data) if self._copying else memoryview(data).cast("B")
@@ -343,6 +344,25 @@ class StreamTransport(FlowControl):
                 # The rest waits; the caller may change the original meanwhile.
                 self._pending[0] = bytes(self._pending[0])
             self._maybe_pause()
+
+    def _send_one(self, data: Any) -> bool:
+        """Send at once, if the engine can, and keep the rest; False if it cannot."""
+        sent = self._engine.send_now(self._writer, data)
+        if sent == len(data):
+            return True
+        if sent < 0:
+            return False
+        error = self._writer.error
+        if error is not None:
+            self._writer.error = None
+            self._fatal_error(error, "Fatal write error on socket transport")
+            return True
+        self._pending.append(memoryview(data)[sent:] if sent else data)
+        self._pending_size = len(data) - sent
+        self._send()
+        if self._pending:
+            self._maybe_pause()
+        return True
 
     def _queue(self, data: bytes) -> None:
         """Gather for the end of the turn; sooner if it is much."""
@@ -388,7 +408,7 @@ class StreamTransport(FlowControl):
                     f"got one of type {type(data).__name__!r}"
                 )
             if data:
-                pieces.append(bytes(data))
+                pieces.append(data if type(data) is bytes else bytes(data))
                 size += len(pieces[len(pieces) - 1])
         if not pieces:
             return
@@ -452,7 +472,7 @@ class StreamTransport(FlowControl):
         """Drop `count` sent bytes from the head of what is pending."""
         self._pending_size -= count
         if self._pending_size == 0:
-            self._pending.clear()
+            del self._pending[:]
             self._head = 0
             return
         while count > 0:
