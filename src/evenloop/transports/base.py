@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -25,14 +26,29 @@ if not cython.compiled:
     from evenloop.scheduler import Flushable, Scheduler
 
 if TYPE_CHECKING:
+    import socket
     from contextvars import Context
 
-__all__ = ["BaseTransport", "FlowControl"]
+__all__ = ["BaseTransport", "FlowControl", "describe_socket"]
 
 # Writes to a dead transport that are passed over before each one is logged, as asyncio does.
 LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
 
 HIGH_WATER = 64 * 1024
+
+
+def describe_socket(sock: socket.socket, extra: dict[str, Any]) -> None:
+    """Note what `get_extra_info()` tells of a socket; a peer's name that is known is kept."""
+    extra["socket"] = TransportSocket(sock)
+    try:
+        extra["sockname"] = sock.getsockname()
+    except OSError:
+        extra["sockname"] = None
+    if "peername" not in extra:
+        try:
+            extra["peername"] = sock.getpeername()
+        except OSError:
+            extra["peername"] = None
 
 
 class BaseTransport(Flushable):

@@ -18,7 +18,6 @@ import asyncio
 import socket
 import time
 import warnings
-from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -27,6 +26,7 @@ except ImportError:
     from evenloop import _cython as cython
 
 from evenloop.streams import adopt
+from evenloop.transports.base import describe_socket
 
 if not cython.compiled:
     from evenloop._calls import call_none, call_one
@@ -145,7 +145,7 @@ class StreamTransport(FlowControl):
         self._empty_waiter: asyncio.Future[None] | None = None
         self._server = server
         if self._sock is not None:
-            self._describe_socket()
+            describe_socket(self._sock, self._extra)
         self._bind(protocol)
         if server is not None:
             server._attach(self)
@@ -154,19 +154,6 @@ class StreamTransport(FlowControl):
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         return asyncio.Transport
-
-    def _describe_socket(self) -> None:
-        sock = self._sock
-        self._extra["socket"] = TransportSocket(sock)
-        try:
-            self._extra["sockname"] = sock.getsockname()
-        except OSError:
-            self._extra["sockname"] = None
-        if "peername" not in self._extra:
-            try:
-                self._extra["peername"] = sock.getpeername()
-            except OSError:
-                self._extra["peername"] = None
 
     def _bind(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol
