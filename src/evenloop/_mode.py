@@ -18,7 +18,6 @@ from importlib.machinery import (
     ModuleSpec,
     SourceFileLoader,
 )
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ BY_PLATFORM = {
 }
 
 _PREFIX = "evenloop."
-_FOLDER = Path(__file__).parent
+_FOLDER = os.path.dirname(__file__)
 
 
 class Mode(NamedTuple):
@@ -142,21 +141,25 @@ def _is_extension(name: str) -> bool:
         return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
     if pure_forced():
         return False
-    stem = _FOLDER.joinpath(*name.removeprefix(_PREFIX).split("."))
+    stem = os.path.join(_FOLDER, *name.removeprefix(_PREFIX).split("."))
     return any(os.path.exists(f"{stem}{suffix}") for suffix in EXTENSION_SUFFIXES)
 
 
 def _why_pure() -> str:
     """The reason that no module is compiled, when nobody asked for that here and now."""
-    note = _FOLDER / "_why_pure.txt"
+    # Not imported above: it takes as long as ten modules of ours, and this is its only use.
+    from pathlib import Path
+
+    folder = Path(_FOLDER)
+    note = folder / "_why_pure.txt"
     if note.exists():
         return note.read_text(encoding="utf-8").strip()
     implementation = sys.implementation
     if implementation.name != "cpython":
         return f"{implementation.name} runs Python faster than it calls extensions"
     tag = implementation.cache_tag
-    others = sorted({file.name.split(".", 1)[1] for file in _FOLDER.glob("*.*.so")})
-    others += sorted({file.name.split(".", 1)[1] for file in _FOLDER.glob("*.*.pyd")})
+    others = sorted({file.name.split(".", 1)[1] for file in folder.glob("*.*.so")})
+    others += sorted({file.name.split(".", 1)[1] for file in folder.glob("*.*.pyd")})
     if others:
         return f"its extensions are for another Python ({', '.join(others)}, not {tag})"
     return "it has not been compiled for this Python"

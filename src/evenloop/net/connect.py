@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evenloop.engines.engine import CONNECT
 from evenloop.net import checks, eyeballs, sockets
 from evenloop.net.listen import set_no_delay
+from evenloop.net.resolve import literal_info
 from evenloop.net.room import Room
 from evenloop.scheduler import logger
 from evenloop.transports import tls
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
 
 __all__ = ["Connecting"]
+
+# Plain numbers: to combine members of the socket module's enumerations takes microseconds.
+_STREAM = int(socket.SOCK_STREAM)
+# Where a socket can be made non-blocking in the one call.
+_NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 
 
 class Connecting(Room):
@@ -80,7 +86,8 @@ class Connecting(Room):
         """
         self._check_closed()
         checks.check_factory(protocol_factory)
-        checks.check_integers(family=family, proto=proto, flags=flags)
+        if family != 0 or proto != 0 or flags != 0:
+            checks.check_integers(family=family, proto=proto, flags=flags)
         if server_hostname is not None and not ssl:
             raise ValueError(
                 f"server_hostname is only meaningful with ssl, got {server_hostname!r}"
@@ -94,7 +101,8 @@ class Connecting(Room):
             server_hostname = host.decode("idna") if isinstance(host, bytes) else host
         checks.check_client_ssl(ssl)
         checks.check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-        _check_race(happy_eyeballs_delay, interleave)
+        if happy_eyeballs_delay is not None or interleave is not None:
+            _check_race(happy_eyeballs_delay, interleave)
 
         if sock is not None:
             checks.check_not_ssl_socket(sock)
@@ -109,15 +117,20 @@ class Connecting(Room):
                 "host and port was not specified and no sock specified: give host and port, or sock"
             )
         else:
-            infos = await self._ensure_resolved(
-                (host, port), family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags
-            )
+            known = None
+            if type(host) is str and type(port) is int and 0 <= port <= 0xFFFF:
+                known = literal_info(host, port, family, _STREAM, proto)
+            infos: list[Any] = [known]
+            if known is None:
+                infos = await self._ensure_resolved(
+                    (host, port), family=family, type=_STREAM, proto=proto, flags=flags
+                )
             local_infos = None
             if local_addr is not None:
                 local_infos = await self._ensure_resolved(
                     local_addr,
                     family=family,
-                    type=socket.SOCK_STREAM,
+                    type=_STREAM,
                     proto=proto,
                     flags=flags,
                     name="local_addr",
@@ -280,11 +293,13 @@ class Connecting(Room):
         family, kind, proto, _, address = info
         sock = None
         try:
-            sock = socket.socket(family=family, type=kind, proto=proto)
-            sock.setblocking(False)
+            sock = socket.socket(family, kind | _NONBLOCK, proto)
+            if not _NONBLOCK:
+                sock.setblocking(False)
             if local_infos is not None:
                 _bind_local(sock, family, local_infos, failed)
-            await self.sock_connect(sock, address)
+            # The address is resolved: nothing of sock_connect() is left to be done but this.
+            await sockets.Request(self, CONNECT, sock, address)
             return sock
         except BaseException as exc:
             if isinstance(exc, OSError):
@@ -308,7 +323,8 @@ class Connecting(Room):
     ) -> Connection:
         """Put a transport and a protocol on a connected socket; closes it if that fails."""
         try:
-            sock.setblocking(False)
+            if sock.gettimeout() != 0:
+                sock.setblocking(False)
             protocol = protocol_factory()
         except BaseException:
             sock.close()

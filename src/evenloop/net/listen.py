@@ -57,6 +57,9 @@ _LOST_BEFORE = {
     )
     if hasattr(errno, name)
 }
+_TCP = int(socket.IPPROTO_TCP)
+_NO_DELAY = getattr(socket, "TCP_NODELAY", None)
+_INTERNET = (socket.AF_INET, getattr(socket, "AF_INET6", socket.AF_INET))
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -530,14 +533,14 @@ def _set_options(
 
 def set_no_delay(sock: socket.socket) -> None:
     """Have TCP send at once what is written; a transport gathers for itself."""
-    if sock.type != socket.SOCK_STREAM or sock.proto not in (0, socket.IPPROTO_TCP):
-        return
-    if hasattr(socket, "TCP_NODELAY") and sock.family in (
-        socket.AF_INET,
-        getattr(socket, "AF_INET6", socket.AF_INET),
+    # TCP is a stream of the Internet's; a socket may not say that it is TCP, and be it.
+    if sock.proto != _TCP and (
+        sock.proto != 0 or sock.type != socket.SOCK_STREAM or sock.family not in _INTERNET
     ):
+        return
+    if _NO_DELAY is not None:
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(_TCP, _NO_DELAY, 1)
         except OSError:
             # The connection is gone already (macOS): reading will tell.
             return
