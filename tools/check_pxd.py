@@ -209,11 +209,10 @@ def main() -> int:
     mode = runpy.run_path(str(SOURCE / "evenloop" / "_mode.py"))
     everywhere: list[str] = mode["EVERYWHERE"]
     stems = [SOURCE.joinpath(*name.split(".")) for name in everywhere]
-    for name in sum(mode["BY_PLATFORM"].values(), []):
+    for names in mode["BY_PLATFORM"].values():
         # Those of a platform are mostly leaves in Cython alone.
-        stem = SOURCE.joinpath(*name.split("."))
-        if stem.with_suffix(".py").exists():
-            stems.append(stem)
+        leaves = [SOURCE.joinpath(*name.split(".")) for name in names]
+        stems += [leaf for leaf in leaves if leaf.with_suffix(".py").exists()]
     problems = [
         f"{stem.as_posix()}: has no {suffix}"
         for stem in stems

@@ -244,7 +244,7 @@ class SelectorEventLoop(EventLoop):
         Raises TypeError for anything else.
         """
         if selector is None:
-            super().__init__()
+            super().__init__(choose(model="readiness"))
         elif not hasattr(selector, "select") or not hasattr(selector, "register"):
             raise TypeError(f"selector must be a selectors.BaseSelector, got {selector!r}")
         else:

@@ -105,8 +105,10 @@ def over_selector(selector: selectors.BaseSelector) -> Engine:
     return engine
 
 
-def choose(engine: str | Engine | None = None) -> Engine:
+def choose(engine: str | Engine | None = None, model: str = "") -> Engine:
     """Return a new engine: the one asked for, the environment's, or else the best one here.
+
+    `model`, "readiness" or "completion", is what the best one is chosen among.
 
     Raises ValueError for a name that no engine has, RuntimeError for an engine that cannot run
     here, and TypeError for anything that is neither a name, an `Engine` nor None.
@@ -130,6 +132,8 @@ def choose(engine: str | Engine | None = None) -> Engine:
     for name in _ENGINES:
         loaded = _load(name)
         if not isinstance(loaded, str):
+            if model and loaded.model != model:
+                continue
             try:
                 return loaded()
             except OSError as error:

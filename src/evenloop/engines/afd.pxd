@@ -57,6 +57,9 @@ cdef class AfdEngine(ReadinessEngine):
     cdef object _receiver
     cdef object _sender
     cdef object _blocking
+    cdef object _alarm
+    cdef bint _alarm_known
+    cdef double _alarm_time
 
     @cython.locals(note=Note)
     cpdef object update(self, Slot slot, int wanted)
@@ -91,8 +94,10 @@ cdef class AfdEngine(ReadinessEngine):
     @cython.locals(port=Port, request=Request, count=int, index=int)
     cpdef bint wait(self, double timeout) except -1
     cdef bint _has_news(self) except -1
-    @cython.locals(deadline=double, count=int)
+    @cython.locals(deadline=double, count=int, milliseconds=long)
     cdef int _wait_until(self, double timeout) except -1
+    @cython.locals(now=double)
+    cdef bint _set_alarm(self, double deadline, double timeout) except -1
     @cython.locals(arrived=list, request=Request)
     cpdef object deliver(self)
     cpdef object wake(self)

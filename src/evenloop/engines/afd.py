@@ -17,8 +17,8 @@ How Windows behaves, and what follows:
 - A socket that is closed ends its polls with "closed here", and the number may come back as
   another socket: such a poll is not put up again.
 - Only sockets can be polled. What else there is goes to the threads of `blocking`.
-- Waits end on a tick of the clock: late, and by some measures a little early. So a wait that
-  ends early with nothing to show goes on.
+- Waits end on a tick of the clock: late, and by some measures a little early. So an `alarm` ends
+  them where the system has one, and a wait that ends early with nothing to show goes on.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ except ImportError:
     from evenloop import _cython as cython
 
 from evenloop.engines import winapi
+from evenloop.engines.alarm import new_alarm
 from evenloop.engines.blocking import Blocking
 from evenloop.engines.nt_errors import failure
 
@@ -78,6 +79,11 @@ _GROUP = 32
 
 # A day, in seconds; longer waits are taken in pieces.
 _LONGEST_WAIT = 86400.0
+
+# How near to its time an alarm is not trusted to come still, in seconds, and how long a wait goes
+# on if it does not, in milliseconds.
+_ALARM_MARGIN = 0.0001
+_ALARM_GRACE = 20
 
 # Times that close() waits a moment for the kernel to give memory back.
 _CLOSING_WAITS = 100
@@ -170,6 +176,10 @@ class AfdEngine(ReadinessEngine):
         self._position = 0
         self._receiver: Any = None
         self._sender: Any = None
+        # What ends waits to a fraction of a millisecond, where the system has it.
+        self._alarm: Any = None
+        self._alarm_known = False
+        self._alarm_time = 0.0
         # Threads for handles that the port does not take, from the first such handle on.
         self._blocking: Any = None
 
@@ -476,13 +486,31 @@ class AfdEngine(ReadinessEngine):
     def _wait_until(self, timeout: float) -> int:
         """Wait so many seconds, and not less."""
         deadline = self.now() + timeout
+        if not self._alarm_known:
+            self._alarm_known = True
+            self._alarm = new_alarm(self.port.handle)
         while True:
-            count = self.port.wait(math.ceil(timeout * 1000.0))
+            milliseconds = math.ceil(timeout * 1000.0)
+            if self._alarm is not None and self._set_alarm(deadline, timeout):
+                # It is the alarm that ends this wait; the rest is for a system that slept.
+                milliseconds += _ALARM_GRACE
+            count = self.port.wait(milliseconds)
             if count:
                 return count
             timeout = deadline - self.now()
             if timeout <= 0.0:
                 return 0
+
+    def _set_alarm(self, deadline: float, timeout: float) -> bool:
+        """Have the port told of a deadline; one that is set and a little earlier will do."""
+        now = deadline - timeout
+        if now + _ALARM_MARGIN < self._alarm_time <= deadline + _ALARM_MARGIN:
+            return True
+        self._alarm_time = deadline
+        if self._alarm.set(timeout):
+            return True
+        self._alarm_time = 0.0
+        return False
 
     def deliver(self) -> None:
         """Complete what the last wait has collected."""
@@ -544,6 +572,8 @@ class AfdEngine(ReadinessEngine):
         self.port.again.clear()
         self._groups.clear()
         self._every_group.clear()
+        if self._alarm is not None:
+            self._alarm.close()
         self.port.close()
         if self._sender is not None:
             self._receiver.close()
