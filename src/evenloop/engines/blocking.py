@@ -360,7 +360,8 @@ class _Overlapped(_Source):
     def poll(self) -> None:
         while not self.stopping.is_set():
             try:
-                if winapi.peek(self.handle):
+                self._finish(winapi.start_read(self.handle, 0))
+                if self.stopping.is_set() or winapi.peek(self.handle):
                     return
             except OSError:
                 return
