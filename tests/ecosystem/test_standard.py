@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from .conftest import Runner, need
@@ -31,6 +32,44 @@ def test_subprocess_pipeline(run: Runner) -> None:
     program = run("subprocess_pipeline.py", 100_000)
     assert program.wait(60) == 0
     assert program.output == "588890 bytes, then 294445 bytes, sum 2499950000, [0, 0, 0]"
+
+
+def test_http_server(run: Runner) -> None:
+    server = run("http_server.py", "serve", 0)
+    port = server.port()
+    client = run("http_server.py", "get", "127.0.0.1", port, "/a/path", 50)
+    assert client.wait() == 0
+    assert client.output == "50 answers, the last one: you asked for /a/path"
+    server.interrupt()
+
+
+def test_unix_chat(run: Runner, tmp_path: Path) -> None:
+    server = run("unix_chat.py", "serve", tmp_path / "s")
+    server.line_with("listening")
+    ada = run("unix_chat.py", "join", tmp_path / "s", "Ada")
+    ada.line_with("0 here already")
+    grace = run("unix_chat.py", "join", tmp_path / "s", "Grace")
+    grace.line_with("1 here already")
+    ada.say("good evening")
+    grace.line_with("Ada: good evening")
+    grace.say("and to you")
+    ada.line_with("Grace: and to you")
+    for guest in (ada, grace):
+        guest.end_input()
+        assert guest.wait() == 0
+    assert server.interrupt() == -signal.SIGINT
+
+
+def test_tail(run: Runner, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("first\n")
+    program = run("tail.py", log)
+    for line in ("second\nthi", "rd\n", "end\n"):
+        time.sleep(0.2)
+        with log.open("a") as file:
+            file.write(line)
+    assert program.wait() == 0
+    assert program.lines == ["first", "second", "third", "end", "4 lines"]
 
 
 def test_tls_server_with_curl(run: Runner, certificate: tuple[Path, Path], tmp_path: Path) -> None:

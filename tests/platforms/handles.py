@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import Any
 
 # Handles are multiples of four; no test comes near this number of them.
@@ -24,8 +25,9 @@ def open_handles() -> set[int]:
 
 
 def inherited(handle: int) -> bool:
-    """Whether a child process would get this handle."""
-    import os
-
+    """Whether a child process would get this handle; False if it is closed by now."""
     system: Any = os
-    return bool(system.get_handle_inheritable(handle))
+    try:
+        return bool(system.get_handle_inheritable(handle))
+    except OSError:
+        return False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenloop import runners
 from evenloop.loop import EventLoop, ProactorEventLoop, SelectorEventLoop
+from evenloop.net.unix_streams import open_unix_connection, start_unix_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,9 @@ def everywhere() -> None:
     for name, ours in _CLASSES.items():
         if hasattr(asyncio, name):  # asyncio has only the classes of its own platform
             setattr(asyncio, name, ours)
+    for function in (open_unix_connection, start_unix_server):
+        if not hasattr(asyncio, function.__name__):  # it has them where it has AF_UNIX
+            setattr(asyncio, function.__name__, function)
     watcher = _ImportWatcher(dict.fromkeys(_RIVALS, _answer_for))
     watcher.add("multiprocessing.spawn", _tell_workers)
     sys.meta_path.insert(0, watcher)
