@@ -9,6 +9,7 @@ Try it:
 """
 
 import asyncio
+import os
 import sys
 
 
@@ -24,6 +25,8 @@ async def follow(path: str) -> int:
         except (OSError, NotImplementedError):
             watched = False
         while True:
+            # Some C libraries remember that they have seen the end, until one seeks.
+            file.seek(0, os.SEEK_CUR)
             while data := file.read(65536):
                 *whole, rest = (rest + data).split(b"\n")
                 for line in whole:

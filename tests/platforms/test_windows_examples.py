@@ -68,8 +68,8 @@ def start() -> Iterator[Callable[..., Program]]:
         return started[-1]
 
     yield run
-    for program in started:
-        program.end()
+    while started:
+        started.pop().end()
 
 
 def test_http_server_and_client(start: Callable[..., Program]) -> None:

@@ -73,6 +73,7 @@ _FILE_TYPE_CHAR = 2
 _FILE_TYPE_PIPE = 3
 
 # ntddk.h, ntifs.h: what NtQueryInformationFile() tells
+_FILE_POSITION_INFORMATION = 14
 _FILE_MODE_INFORMATION = 16
 _FILE_PIPE_LOCAL_INFORMATION = 24
 _FILE_SYNCHRONOUS_IO = 0x10 | 0x20  # alertable or not
@@ -150,7 +151,6 @@ def _libraries() -> _Libraries:
         (kernel32.PeekConsoleInputW, flag, (handle, pointer, dword, pointer)),
         (kernel32.ReadConsoleInputW, flag, (handle, pointer, dword, pointer)),
         (kernel32.GetFileSizeEx, flag, (handle, pointer)),
-        (kernel32.SetFilePointerEx, flag, (handle, ctypes.c_int64, pointer, dword)),
         (ntdll.NtQueryInformationFile, ctypes.c_int32, (handle, pointer, pointer, dword, dword)),
         (ws2_32.getsockopt, flag, (handle, flag, flag, pointer, pointer)),
     ):
@@ -283,10 +283,18 @@ def start_write(handle: int, data: bytes) -> Any:
 
 def file_room(handle: int) -> int:
     """Return how many bytes of a regular file lie behind its position."""
-    kernel32 = _libraries().kernel32
-    size, position = ctypes.c_int64(), ctypes.c_int64()
-    _check(kernel32.GetFileSizeEx(handle, ctypes.byref(size)))
-    _check(kernel32.SetFilePointerEx(handle, 0, ctypes.byref(position), 1))
+    libraries = _libraries()
+    size, position, status = ctypes.c_int64(), ctypes.c_int64(), _IoStatus()
+    _check(libraries.kernel32.GetFileSizeEx(handle, ctypes.byref(size)))
+    # Not SetFilePointerEx(): that gets and then sets, and another thread may read in between.
+    if libraries.ntdll.NtQueryInformationFile(
+        handle,
+        ctypes.byref(status),
+        ctypes.byref(position),
+        ctypes.sizeof(position),
+        _FILE_POSITION_INFORMATION,
+    ):
+        raise error(ERROR_INVALID_HANDLE)
     return size.value - position.value
 
 
