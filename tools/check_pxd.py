@@ -182,7 +182,9 @@ def compare(
         inherited = lineage(name, known[0])
         declarable = IMPLICIT.union(*(each.attributes for each in inherited))
         settable = IMPLICIT.union(
-            *(each.attributes | each.defaults for each in lineage(name, known[1]))
+            *(each.attributes | each.defaults for each in lineage(name, known[1])),
+            # A base may hold what its heirs need, so that all have one size.
+            *(heir.attributes for heir in written.classes.values() if heir.base == name),
         )
         problems += [
             f"{where}: {name}.{attribute} is set by the .py, not declared in the .pxd"

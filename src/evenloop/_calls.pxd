@@ -23,6 +23,49 @@ cdef inline object call_args(object context, object callback, tuple args):
         PyContext_Exit(context)
 
 
+cdef extern from *:
+    """
+    static PyObject *evenloop_call_caught(PyObject *context, PyObject *callback, PyObject *args)
+    {
+        PyObject *result, *error;
+        if (PyContext_Enter(context) < 0)
+            result = NULL;
+        else {
+            result = PyObject_Vectorcall(callback, ((PyTupleObject *)args)->ob_item,
+                                         (size_t)PyTuple_GET_SIZE(args), NULL);
+            if (PyContext_Exit(context) < 0)
+                Py_CLEAR(result);
+        }
+        if (result != NULL) {
+            Py_DECREF(result);
+            Py_RETURN_NONE;
+        }
+        if (PyErr_ExceptionMatches(PyExc_SystemExit)
+            || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+            return NULL;
+    #if PY_VERSION_HEX >= 0x030C0000
+        error = PyErr_GetRaisedException();
+    #else
+        {
+            PyObject *type, *traceback;
+            PyErr_Fetch(&type, &error, &traceback);
+            PyErr_NormalizeException(&type, &error, &traceback);
+            if (traceback != NULL)
+                PyException_SetTraceback(error, traceback);
+            Py_XDECREF(type);
+            Py_XDECREF(traceback);
+        }
+    #endif
+        return error;
+    }
+    """
+    object evenloop_call_caught(object context, object callback, object args)
+
+
+cdef inline object call_caught(object context, object callback, tuple args):
+    return evenloop_call_caught(context, callback, args)
+
+
 cdef inline object call_none(object context, object callback):
     PyContext_Enter(context)
     try:

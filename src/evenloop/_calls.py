@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
 
-__all__ = ["call_args", "call_none", "call_one", "copy_context"]
+__all__ = ["call_args", "call_caught", "call_none", "call_one", "copy_context"]
 
 
 def call_args(context: Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -23,6 +23,21 @@ def call_args(context: Context, callback: Callable[..., Any], args: tuple[Any, .
         return context.run(callback, *args)
     finally:
         del callback, args
+
+
+def call_caught(
+    context: Context, callback: Callable[..., Any], args: tuple[Any, ...]
+) -> BaseException | None:
+    """Call `callback(*args)` inside `context`; return what it raises, unless it ends the loop."""
+    try:
+        context.run(callback, *args)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        return exc
+    finally:
+        del callback, args
+    return None
 
 
 def call_none(context: Context, callback: Callable[[], Any]) -> Any:

@@ -1,6 +1,6 @@
 cimport cython
 
-from evenloop._calls cimport call_args, copy_context
+from evenloop._calls cimport call_caught, copy_context
 
 
 cdef class TimerOwner:
@@ -14,28 +14,28 @@ cdef class Handle:
     cdef public object _context
     cdef public bint _cancelled
     cdef public object _source_traceback
-    cdef object _repr
+    cdef str _repr
     cdef object __weakref__
+    # What only some kinds need. Objects of one size share the freelist.
+    cdef bint _running
+    cdef readonly double _when
+    cdef long long _order
+    cdef TimerOwner _owner
+    cdef object _lock
+    cdef object _finished
 
     cdef object run(self)
     cpdef object cancel(self)
     cdef object _failed(self, BaseException exc)
+    cdef object _report(self, BaseException exc)
 
 
 cdef class TimerHandle(Handle):
-    cdef readonly double _when
-    cdef long long _order
-    cdef TimerOwner _owner
-
     cpdef object cancel(self)
     cdef bint _before(self, TimerHandle other)
 
 
 cdef class ThreadSafeHandle(Handle):
-    cdef object _lock
-    cdef bint _running
-    cdef object _finished
-
     cdef object run(self)
     cpdef object cancel(self)
     cdef object _wait(self)

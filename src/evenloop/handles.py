@@ -29,7 +29,7 @@ except ImportError:
 from evenloop._describe import describe_callback, extract_stack
 
 if not cython.compiled:
-    from evenloop._calls import call_args, copy_context
+    from evenloop._calls import call_caught, copy_context
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -50,7 +50,7 @@ class TimerOwner:
         raise NotImplementedError
 
 
-@cython.freelist(512)
+@cython.freelist(1024)
 @cython.cclass
 class Handle:
     """A callback that the loop will run once, unless it is cancelled first."""
@@ -106,17 +106,24 @@ class Handle:
         if self._args is None:
             # It has run, or was cancelled.
             return
-        try:
-            call_args(self._context, self._callback, self._args)  # type: ignore[arg-type]
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._failed(exc)
+        error = call_caught(self._context, self._callback, self._args)  # type: ignore[arg-type]
+        if error is not None:
+            self._failed(error)
         if not cython.compiled:
             # See _calls: this frame may outlive the call.
-            del self
+            del error, self
 
     def _failed(self, exc: BaseException) -> None:
+        """See to what the callback raised; it is the exception that is being handled here."""
+        try:
+            raise exc
+        except BaseException:
+            self._report(exc)
+        finally:
+            if not cython.compiled:
+                del exc, self
+
+    def _report(self, exc: BaseException) -> None:
         """Hand what the callback raised to the loop's exception handler."""
         callback = describe_callback(self._callback, self._args, self._loop.get_debug())
         context = {

@@ -53,7 +53,7 @@ logger: logging.Logger = logging.getLogger("asyncio")
 
 # With work at hand, the engine is asked for news after this many callbacks (a system call for
 # every one of them would cost more than the callback) or seconds (they may be slow ones).
-CALLBACKS_BETWEEN_POLLS = 32
+CALLBACKS_BETWEEN_POLLS = 64
 LONGEST_BETWEEN_POLLS = 0.0005
 
 _NEVER = math.inf
