@@ -14,14 +14,16 @@ import signal
 import threading
 from types import FrameType
 
-import pytest
-
 from tests.support import loops
 
 #: Seconds between the request to stop and the end of the run.
 GRACE = 10.0
 
 NEEDED = not hasattr(signal, "SIGALRM")
+
+
+class TimeLimit(BaseException):
+    """Not an Exception: hypothesis would take it for a finding, and try again and again."""
 
 
 class Limit:
@@ -38,7 +40,7 @@ class Limit:
         self._thread.start()
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        pytest.fail(f"Timeout (>{self.seconds:g} s)")
+        raise TimeLimit(f"Timeout (>{self.seconds:g} s)")
 
     def _watch(self) -> None:
         if self._over.wait(self.seconds):
