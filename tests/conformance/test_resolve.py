@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -106,8 +107,10 @@ async def test_a_known_address_does_not_hide_what_is_wrong() -> None:
         await loop.getaddrinfo("127.0.0.1", 80, family=[])  # type: ignore[arg-type]
     with pytest.raises(socket.gaierror):
         await loop.getaddrinfo("127.0.0.1", 80, family=socket.AF_INET6)
-    with pytest.raises(socket.gaierror):
-        await loop.getaddrinfo("127.0.0.1", 80, proto=socket.IPPROTO_UDP, type=socket.SOCK_STREAM)
+    if sys.platform != "win32":  # it finds nothing wrong with that
+        stream = socket.SOCK_STREAM
+        with pytest.raises(socket.gaierror):
+            await loop.getaddrinfo("127.0.0.1", 80, proto=socket.IPPROTO_UDP, type=stream)
 
 
 async def test_a_replaced_getaddrinfo_is_asked_for_known_addresses_too(

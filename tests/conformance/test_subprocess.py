@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.loops import TrackedFactory, run, until
-from tests.support.programs import CAT, SLEEP, program
+from tests.support.programs import CAT, SLEEP, TRUE, program
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
 PIPE = asyncio.subprocess.PIPE
@@ -114,7 +114,8 @@ async def test_line_by_line() -> None:
     for number in range(5):
         process.stdin.write(b"line %d\n" % number)
         await process.stdin.drain()
-        assert await process.stdout.readline() == b"LINE %d\n" % number
+        line = await process.stdout.readline()
+        assert line.replace(b"\r\n", b"\n") == b"LINE %d\n" % number
     process.stdin.close()
     assert await process.wait() == 0
 
@@ -136,14 +137,14 @@ async def test_signals_to_the_child() -> None:
 
 async def test_a_child_that_is_gone_before_we_look() -> None:
     for _ in range(10):
-        process = await asyncio.create_subprocess_exec("true")
+        process = await asyncio.create_subprocess_exec(*TRUE)
         await asyncio.sleep(0.003)
         assert await process.wait() == 0
 
 
 async def test_many_children_at_once() -> None:
     async def one(number: int) -> int:
-        process = await asyncio.create_subprocess_exec("sh", "-c", f"exit {number}")
+        process = await asyncio.create_subprocess_shell(f"exit {number}")
         return await process.wait()
 
     assert await asyncio.gather(*(one(number) for number in range(20))) == list(range(20))
@@ -215,12 +216,15 @@ async def test_without_pipes() -> None:
 
 async def test_a_shell_protocol() -> None:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.subprocess_shell(Process, "echo $((6*7))")
+    command = "set /a 6*7" if sys.platform == "win32" else "echo $((6*7))"
+    transport, protocol = await loop.subprocess_shell(Process, command)
     await protocol.closed
     assert protocol.output[1].strip() == b"42"
     assert transport.get_returncode() == 0
     transport.close()
-    transport, protocol = await loop.subprocess_shell(Process, b"exit 5")
+    transport, protocol = await loop.subprocess_shell(
+        Process, "exit 5" if sys.platform == "win32" else b"exit 5"
+    )
     await protocol.closed
     assert transport.get_returncode() == 5
     transport.close()
@@ -362,7 +366,7 @@ def test_from_two_loops_in_two_threads(new_loop: TrackedFactory) -> None:
     async def work() -> None:
         barrier.wait(5)
         for _ in range(5):
-            process = await asyncio.create_subprocess_exec("sh", "-c", "echo here", stdout=PIPE)
+            process = await asyncio.create_subprocess_shell("echo here", stdout=PIPE)
             out, _ = await process.communicate()
             results.append(out.strip())
 
@@ -396,7 +400,7 @@ async def test_the_application_may_handle_sigchld() -> None:
     """Children are watched without taking SIGCHLD from the program."""
     before = signal.signal(signal.SIGCHLD, lambda *_: None)
     try:
-        process = await asyncio.create_subprocess_exec("true")
+        process = await asyncio.create_subprocess_exec(*TRUE)
         assert await process.wait() == 0
         assert signal.getsignal(signal.SIGCHLD) is not None
     finally:
