@@ -35,6 +35,9 @@ _NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 class Connecting(Room):
     """The loop's methods that make connections over TCP, and put TLS on them."""
 
+    # The address that sock_connect() is about to be given, and that needs no resolving.
+    _resolved: Any = None
+
     async def create_connection(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
@@ -164,7 +167,10 @@ class Connecting(Room):
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.sock_connect
         """
         sockets.check(self, sock)
-        if sock.family in (socket.AF_INET, getattr(socket, "AF_INET6", socket.AF_INET)):
+        if address is self._resolved:
+            # create_connection() has just looked it up: it needs no second look.
+            self._resolved = None
+        elif sock.family in (socket.AF_INET, getattr(socket, "AF_INET6", socket.AF_INET)):
             resolved = await self._ensure_resolved(
                 address, family=sock.family, type=sock.type, proto=sock.proto
             )
@@ -298,8 +304,8 @@ class Connecting(Room):
                 sock.setblocking(False)
             if local_infos is not None:
                 _bind_local(sock, family, local_infos, failed)
-            # The address is resolved: nothing of sock_connect() is left to be done but this.
-            await sockets.Request(self, CONNECT, sock, address)
+            self._resolved = address
+            await self.sock_connect(sock, address)
             return sock
         except BaseException as exc:
             if isinstance(exc, OSError):
