@@ -11,6 +11,8 @@ cdef class BaseTransport(Flushable):
     cdef readonly object _protocol
     cdef readonly object _context
     cdef public dict _extra
+    cdef object _untold
+    cdef object _peer
     cdef public bint _closing
     cdef public Py_ssize_t _lost
 

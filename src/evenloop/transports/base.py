@@ -56,7 +56,10 @@ class BaseTransport(Flushable):
 
     def __init__(self, loop: Scheduler, extra: dict[str, Any] | None = None) -> None:
         self._loop = loop
-        self._extra: dict[str, Any] = {} if extra is None else extra
+        self._extra: Any = {} if extra is None else extra
+        # A socket whose facts are still to be noted, and the one that could be gone by then.
+        self._untold: Any = None
+        self._peer: Any = None
         self._context: Context = copy_context()
         self._protocol: Any = None
         self._closing = False
@@ -75,7 +78,34 @@ class BaseTransport(Flushable):
 
         https://docs.python.org/3/library/asyncio-protocol.html#asyncio.BaseTransport.get_extra_info
         """
+        if self._untold is not None:
+            if name not in ("socket", "sockname", "peername"):
+                return default
+            self._tell()
         return self._extra.get(name, default)
+
+    def _describe_later(self, sock: socket.socket, extra: dict[str, Any] | None) -> None:
+        """Note of a socket what cannot be asked later; the rest waits until it is wanted."""
+        if extra:
+            if len(extra) > 1 or "peername" not in extra:
+                describe_socket(sock, self._extra)
+                return
+            self._peer = extra["peername"]
+        else:
+            try:
+                self._peer = sock.getpeername()
+            except OSError:
+                # Not connected to anyone, or not any more.
+                self._peer = None
+        self._untold = sock
+        self._extra = None
+
+    def _tell(self) -> None:
+        """Note the facts of a socket, while it is open."""
+        if self._untold is not None:
+            self._extra = {"peername": self._peer}
+            describe_socket(self._untold, self._extra)
+            self._untold = self._peer = None
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what arrives from now on to another protocol."""

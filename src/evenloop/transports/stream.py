@@ -26,7 +26,6 @@ except ImportError:
     from evenloop import _cython as cython
 
 from evenloop.streams import adopt
-from evenloop.transports.base import describe_socket
 
 if not cython.compiled:
     from evenloop._calls import call_none, call_one
@@ -145,7 +144,7 @@ class StreamTransport(FlowControl):
         self._empty_waiter: asyncio.Future[None] | None = None
         self._server = server
         if self._sock is not None:
-            describe_socket(self._sock, self._extra)
+            self._describe_later(self._sock, extra)
         self._bind(protocol)
         if server is not None:
             server._attach(self)
@@ -539,6 +538,7 @@ class StreamTransport(FlowControl):
 
     def _release(self) -> None:
         """Give the descriptor back and let go of everything."""
+        self._tell()
         self._engine.forget(self._fd)
         self._file.close()
         self._file = None
