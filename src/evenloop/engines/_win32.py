@@ -36,9 +36,9 @@ from ctypes import (
 )
 from typing import Any
 
-from evenloop.engines.nt_errors import failure, status_to_error
-
 assert sys.platform == "win32"
+
+from evenloop.engines.nt_errors import failure, status_to_error  # noqa: E402
 
 __all__ = [
     "Port",

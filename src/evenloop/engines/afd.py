@@ -34,12 +34,12 @@ try:
 except ImportError:
     from evenloop import _cython as cython
 
-from evenloop.engines import winapi
-from evenloop.engines.alarm import new_alarm
-from evenloop.engines.blocking import Blocking
-from evenloop.engines.nt_errors import failure
-
 assert sys.platform == "win32"
+
+from evenloop.engines import winapi  # noqa: E402
+from evenloop.engines.alarm import new_alarm  # noqa: E402
+from evenloop.engines.blocking import Blocking  # noqa: E402
+from evenloop.engines.nt_errors import failure  # noqa: E402
 
 if not cython.compiled:
     from evenloop.engines._win32 import (

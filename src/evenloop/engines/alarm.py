@@ -17,9 +17,9 @@ import sys
 from ctypes import byref, c_int, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 from typing import Any
 
-from evenloop.engines.nt_errors import failure
-
 assert sys.platform == "win32"
+
+from evenloop.engines.nt_errors import failure  # noqa: E402
 
 __all__ = ["Alarm", "new_alarm"]
 

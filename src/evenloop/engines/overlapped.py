@@ -24,9 +24,9 @@ try:
 except ImportError:
     from evenloop import _cython as cython
 
-from evenloop.engines.nt_errors import failure
-
 assert sys.platform == "win32"
+
+from evenloop.engines.nt_errors import failure  # noqa: E402
 
 if not cython.compiled:
     from evenloop.engines._win32 import (
