@@ -55,6 +55,7 @@ BY_PLATFORM = {
     "win32": [
         "evenloop.engines.ports",
         "evenloop.engines.overlapped",
+        "evenloop.engines.exits",
         "evenloop.engines.afd",
         "evenloop.engines.iocp",
     ],

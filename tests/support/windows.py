@@ -51,6 +51,22 @@ if sys.platform == "win32":
             ("executable", wintypes.WCHAR * 260),
         ]
 
+    # The first wait of the system's thread pool makes a thread that keeps an event. One that lasts
+    # as long as the process has both there before any test is looked at. It is never called back.
+    _never = kernel32.CreateEventW(None, True, False, None)
+    _waiting = wintypes.HANDLE()
+    kernel32.RegisterWaitForSingleObject.argtypes = [
+        ctypes.POINTER(wintypes.HANDLE),
+        wintypes.HANDLE,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        wintypes.DWORD,
+        wintypes.DWORD,
+    ]
+    kernel32.RegisterWaitForSingleObject(
+        ctypes.byref(_waiting), _never, ctypes.cast(kernel32.SetEvent, ctypes.c_void_p), None, -1, 0
+    )
+
     kernel32.Process32FirstW.argtypes = [wintypes.HANDLE, ctypes.POINTER(_Entry)]
     kernel32.Process32NextW.argtypes = [wintypes.HANDLE, ctypes.POINTER(_Entry)]
 

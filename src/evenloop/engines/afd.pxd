@@ -1,10 +1,13 @@
 cimport cython
 
-from evenloop.engines.engine cimport POLL_READ, RECV, RECV_INTO, RECVFROM, SEND, Op
-from evenloop.engines.overlapped cimport Accepting, Receiving, ReceivingFrom, Sending
+from evenloop.engines.engine cimport EXIT, POLL_READ, RECV, RECV_INTO, RECVFROM, SEND, Op
+from evenloop.engines.exits cimport Exit
+from evenloop.engines.overlapped cimport (
+    Accepting, ReadyPipe, Receiving, ReceivingFrom, Sending,
+)
 from evenloop.engines.ports cimport (
     AFD_ABORT, AFD_ACCEPT, AFD_CONNECT_FAIL, AFD_DISCONNECT, AFD_LOCAL_CLOSE, AFD_RECEIVE,
-    AFD_SEND, ERROR_INVALID_HANDLE, PENDING, Port, Request, base_socket, close_handle, is_socket,
+    AFD_SEND, ERROR_INVALID_HANDLE, Port, Request, base_socket, close_handle, is_socket,
     open_poller, skip_port_when_done,
 )
 from evenloop.engines.readiness cimport READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
@@ -25,14 +28,6 @@ cdef class Poll(Request):
 
 
 @cython.final
-cdef class ReadyPipe(Request):
-    cdef Op op
-
-    @cython.locals(op=Op)
-    cdef bint start(self) except -1
-
-
-@cython.final
 cdef class Note:
     cdef size_t base
     cdef Group group
@@ -46,6 +41,7 @@ cdef class Note:
     cdef ReadyPipe ready
     cdef ReceivingFrom datagrams
     cdef Accepting accepting
+    cdef list exits
 
 
 cdef class AfdEngine(ReadinessEngine):
@@ -67,7 +63,7 @@ cdef class AfdEngine(ReadinessEngine):
     cdef object _look_up(self, Note note, size_t handle)
     @cython.locals(note=Note)
     cdef Slot _renewed(self, Slot slot)
-    @cython.locals(poll=Poll, group=Group, send=Sending)
+    @cython.locals(poll=Poll, group=Group, send=Sending, exit=Exit)
     cdef object _drop(self, Note note)
     @cython.locals(code=int)
     cdef object _put_up(self, Note note, Poll poll, int events)
@@ -77,6 +73,8 @@ cdef class AfdEngine(ReadinessEngine):
     cpdef bint start(self, Op op) except -1
     @cython.locals(slot=Slot, note=Note, ready=ReadyPipe)
     cdef bint _start_on_handle(self, Op op) except -1
+    @cython.locals(note=Note, exit=Exit)
+    cdef bint _start_exit(self, Slot slot, Op op) except -1
     cpdef bint attempt(self, Op op) except -1
     cdef bint _attempt_part(self, Op op, object piece) except -1
     @cython.locals(count=Py_ssize_t)
@@ -86,7 +84,7 @@ cdef class AfdEngine(ReadinessEngine):
     cdef bint _start_stream(self, Note note, Op op) except -1
     @cython.locals(note=Note)
     cpdef object cancel(self, Op op)
-    @cython.locals(send=Sending, ready=ReadyPipe)
+    @cython.locals(send=Sending, ready=ReadyPipe, exit=Exit)
     cdef bint _cancel_on_port(self, Note note, Op op) except -1
     cpdef object forget(self, int fd)
     @cython.locals(slot=Slot)

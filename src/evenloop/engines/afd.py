@@ -16,7 +16,8 @@ How Windows behaves, and what follows:
   handle below is asked for first.
 - A socket that is closed ends its polls with "closed here", and the number may come back as
   another socket: such a poll is not put up again.
-- Only sockets can be polled. What else there is goes to the threads of `blocking`.
+- Only sockets can be polled. The end of a process is told by the port as well (`exits`); what
+  else there is goes to the threads of `blocking`.
 - Waits end on a tick of the clock: late, and by some measures a little early. So an `alarm` ends
   them where the system has one, and a wait that ends early with nothing to show goes on.
 """
@@ -51,7 +52,6 @@ if not cython.compiled:
         AFD_RECEIVE,
         AFD_SEND,
         ERROR_INVALID_HANDLE,
-        PENDING,
         Port,
         Request,
         base_socket,
@@ -60,8 +60,15 @@ if not cython.compiled:
         open_poller,
         skip_port_when_done,
     )
-    from evenloop.engines.engine import POLL_READ, RECV, RECV_INTO, RECVFROM, SEND, Op
-    from evenloop.engines.overlapped import Accepting, Receiving, ReceivingFrom, Sending
+    from evenloop.engines.engine import EXIT, POLL_READ, RECV, RECV_INTO, RECVFROM, SEND, Op
+    from evenloop.engines.exits import Exit
+    from evenloop.engines.overlapped import (
+        Accepting,
+        ReadyPipe,
+        Receiving,
+        ReceivingFrom,
+        Sending,
+    )
     from evenloop.engines.readiness import READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
 
 __all__ = ["AfdEngine"]
@@ -113,32 +120,6 @@ class Poll(Request):
         self.engine._polled(self)
 
 
-class ReadyPipe(Request):
-    """Waits until a pipe can be read: a read of no bytes, which ends when there are some."""
-
-    def __init__(self, port: Port, op: Op) -> None:
-        Request.__init__(self, port)
-        self.op: Op | None = op
-
-    def start(self) -> bool:
-        """Begin; True if it is readable now."""
-        op = self.op
-        if op is None or self.read(op.fd, 0, False) != PENDING:
-            # Readable, or broken: reading will tell.
-            self.op = None
-            return True
-        op.active = True
-        return False
-
-    def arrived(self) -> None:
-        """Complete the request, if there is still one."""
-        op = self.op
-        self.op = None
-        if op is not None:
-            op.active = False
-            op.complete()
-
-
 class Note:
     """What the engine and the kernel have to do with one handle, beside its requests."""
 
@@ -158,6 +139,8 @@ class Note:
         self.ready: ReadyPipe | None = None
         self.datagrams: ReceivingFrom | None = None
         self.accepting: Accepting | None = None
+        # Of a process: what waits for its end.
+        self.exits: list[Exit] | None = None
 
 
 class AfdEngine(ReadinessEngine):
@@ -262,6 +245,9 @@ class AfdEngine(ReadinessEngine):
         if note.ready is not None:
             note.ready.op = None
             note.ready.cancel_io()
+        while note.exits:
+            exit = note.exits[0]
+            exit.give_up()
 
     def _put_up(self, note: Note, poll: Poll, events: int) -> None:
         if poll.in_flight:
@@ -327,14 +313,25 @@ class AfdEngine(ReadinessEngine):
                 op.result = op.error = None
                 ready = note.ready = ReadyPipe(self.port, op)
                 return ready.start()
-        if self._blocking is None:
-            self._blocking = Blocking(self.wake)
         try:
+            if op.kind == EXIT:
+                return self._start_exit(slot, op)
+            if self._blocking is None:
+                self._blocking = Blocking(self.wake)
             return bool(self._blocking.start(op))
         except OSError as error:
             if error.winerror == ERROR_INVALID_HANDLE:
                 raise OSError(errno.EBADF, f"{op.fd} is not an open descriptor") from None
             raise
+
+    def _start_exit(self, slot: Slot, op: Op) -> bool:
+        note = slot.note
+        if note is None:
+            note = slot.note = Note()
+        if note.exits is None:
+            note.exits = []
+        exit = Exit(self.port, note.exits, op)
+        return exit.start()
 
     def attempt(self, op: Op) -> bool:
         """Try a request on a socket; False when it would block."""
@@ -412,7 +409,7 @@ class AfdEngine(ReadinessEngine):
         if not op.active:
             return True
         note = self._slot(op.fd).note
-        if note is not None and note.joined > 0 and self._cancel_on_port(note, op):
+        if note is not None and self._cancel_on_port(note, op):
             return True
         if self._blocking is not None and op.sock is None and self._blocking.owns(op):
             return bool(self._blocking.cancel(op))
@@ -436,6 +433,11 @@ class AfdEngine(ReadinessEngine):
             ready.cancel_io()
             op.active = False
             return True
+        if note.exits is not None:
+            for exit in note.exits:
+                if exit.op is op:
+                    exit.give_up()
+                    return True
         return False
 
     def forget(self, fd: int) -> None:

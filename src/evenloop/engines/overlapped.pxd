@@ -39,6 +39,14 @@ cdef class Receiving(Request):
 
 
 @cython.final
+cdef class ReadyPipe(Request):
+    cdef Op op
+
+    @cython.locals(op=Op)
+    cdef bint start(self) except -1
+
+
+@cython.final
 cdef class Sending(Request):
     cdef Op op
     cdef object note

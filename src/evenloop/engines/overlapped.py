@@ -45,7 +45,7 @@ if not cython.compiled:
     SMALL = 8 * 1024
     LARGE = 256 * 1024
 
-__all__ = ["Accepting", "Receiving", "ReceivingFrom", "Sending"]
+__all__ = ["Accepting", "ReadyPipe", "Receiving", "ReceivingFrom", "Sending"]
 
 # Datagrams and connections taken in one go before others have their turn.
 _BURST = 64
@@ -199,6 +199,32 @@ class Receiving(Request):
         while self.op is not None:
             self.cancel(self.op)
         self.cancel_io()
+
+
+class ReadyPipe(Request):
+    """Waits until a pipe can be read: a read of no bytes, which ends when there are some."""
+
+    def __init__(self, port: Port, op: Op) -> None:
+        Request.__init__(self, port)
+        self.op: Op | None = op
+
+    def start(self) -> bool:
+        """Begin; True if it is readable now."""
+        op = self.op
+        if op is None or self.read(op.fd, 0, False) != PENDING:
+            # Readable, or broken: reading will tell.
+            self.op = None
+            return True
+        op.active = True
+        return False
+
+    def arrived(self) -> None:
+        """Complete the request, if there is still one."""
+        op = self.op
+        self.op = None
+        if op is not None:
+            op.active = False
+            op.complete()
 
 
 class Sending(Request):

@@ -27,6 +27,9 @@ cdef extern from *:
     #define EVENLOOP_ADDRESS 128
     #define EVENLOOP_BATCH 256
 
+    /* What a wait of the system's thread pool posts, and where. */
+    typedef struct { HANDLE wait; HANDLE port; ULONG_PTR number; } evenloop_watch;
+
     typedef struct { OVERLAPPED_ENTRY all[EVENLOOP_BATCH]; } evenloop_entries;
     typedef struct { char bytes[EVENLOOP_ADDRESS]; int length; } evenloop_address;
     """
@@ -44,6 +47,8 @@ cdef extern from *:
         int length
     ctypedef struct evenloop_entries:
         pass
+    ctypedef struct evenloop_watch:
+        size_t number
 
 cdef enum:
     DONE = 0
@@ -65,6 +70,8 @@ cdef enum:
 cdef class Port:
     cdef readonly size_t handle
     cdef public list again
+    cdef dict watches
+    cdef size_t watched
     cdef Py_ssize_t count
     cdef evenloop_entries* entries
 
@@ -106,6 +113,13 @@ cdef class Request:
     cdef object reserve(self, Py_ssize_t size)
     cdef object begin(self, size_t handle)
     cdef int begun(self, bint done, DWORD code, DWORD moved, bint skips) except -2
+
+
+cdef class Watch(Request):
+    cdef evenloop_watch* watching
+
+    cdef object watch(self, size_t handle)
+    cdef object unwatch(self)
 
 
 cpdef object close_handle(size_t handle)

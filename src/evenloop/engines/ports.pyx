@@ -136,6 +136,31 @@ cdef extern from *:
         PostQueuedCompletionStatus((HANDLE)port, 0, 0, NULL);
     }
 
+    static VOID CALLBACK evenloop_signalled(PVOID context, BOOLEAN timed_out)
+    {
+        evenloop_watch *watch = context;
+        PostQueuedCompletionStatus(watch->port, 0, 0, (OVERLAPPED *)watch->number);
+    }
+
+    static DWORD evenloop_begin_watch(evenloop_watch *watch, size_t port, size_t handle)
+    {
+        watch->port = (HANDLE)port;
+        if (RegisterWaitForSingleObject(&watch->wait, (HANDLE)handle, evenloop_signalled, watch,
+                                        INFINITE, WT_EXECUTEINWAITTHREAD | WT_EXECUTEONLYONCE))
+            return 0;
+        return GetLastError();
+    }
+
+    static BOOL evenloop_end_watch(evenloop_watch *watch)
+    {
+        return UnregisterWaitEx(watch->wait, INVALID_HANDLE_VALUE);
+    }
+
+    static size_t evenloop_posted(evenloop_entries *entries, int index)
+    {
+        return (size_t)entries->all[index].lpOverlapped;
+    }
+
     static BOOL evenloop_skip(size_t handle)
     {
         return SetFileCompletionNotificationModes((HANDLE)handle, 1 | 2);
@@ -180,6 +205,9 @@ cdef extern from *:
     int evenloop_is_socket(size_t handle) nogil
     void evenloop_cancel(size_t handle, evenloop_carrier* carrier) nogil
     void evenloop_post(size_t port) nogil
+    DWORD evenloop_begin_watch(evenloop_watch* watch, size_t port, size_t handle) nogil
+    BOOL evenloop_end_watch(evenloop_watch* watch) nogil
+    size_t evenloop_posted(evenloop_entries* entries, int index) nogil
     BOOL evenloop_skip(size_t handle) nogil
 
 cdef enum:
@@ -230,6 +258,7 @@ cdef class Port:
 
     def __cinit__(self):
         self.again = []
+        self.watches = {}
         self.entries = <evenloop_entries*>PyMem_Malloc(sizeof(evenloop_entries))
         if self.entries == NULL:
             raise MemoryError
@@ -262,8 +291,12 @@ cdef class Port:
         cdef DWORD moved
         cdef evenloop_carrier* carrier = evenloop_entry(self.entries, index, &moved)
         cdef Request request
+        cdef size_t number
         if carrier == NULL:
             return None
+        number = evenloop_posted(self.entries, index)
+        if number & 1:
+            return self.watches.pop(number, None)
         request = <Request>carrier.request
         # Until now the kernel's hold on it was this reference.
         Py_DECREF(request)
@@ -471,3 +504,41 @@ cdef class Request:
         self.port.count -= 1
         Py_DECREF(self)
         return outcome
+
+
+cdef class Watch(Request):
+    """Has the port told once that a handle is signalled."""
+
+    def __dealloc__(self):
+        if self.watching != NULL and evenloop_end_watch(self.watching):
+            PyMem_Free(self.watching)
+
+    cdef object watch(self, size_t handle):
+        """Begin; `arrived()` comes when it is signalled. OSError where that cannot be had."""
+        cdef Port port = self.port
+        cdef DWORD code
+        cdef evenloop_watch* watching = <evenloop_watch*>PyMem_Malloc(sizeof(evenloop_watch))
+        if watching == NULL:
+            raise MemoryError
+        port.watched += 1
+        watching.number = 2 * port.watched + 1
+        code = evenloop_begin_watch(watching, port.handle, handle)
+        if code != 0:
+            PyMem_Free(watching)
+            raise failure(code)
+        self.watching = watching
+        port.watches[watching.number] = self
+
+    cdef object unwatch(self):
+        """End; afterwards the handle may be closed."""
+        cdef evenloop_watch* watching = self.watching
+        cdef BOOL ended
+        if watching == NULL:
+            return
+        self.watching = NULL
+        self.port.watches.pop(watching.number, None)
+        with nogil:
+            # Returns when the callback does not run and will not: soon.
+            ended = evenloop_end_watch(watching)
+        if ended:
+            PyMem_Free(watching)

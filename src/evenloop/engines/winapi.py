@@ -38,6 +38,7 @@ __all__ = [
     "file_room",
     "handle_kind",
     "is_overlapped",
+    "is_signalled",
     "is_socket",
     "os_handle",
     "peek",
@@ -301,6 +302,11 @@ def file_room(handle: int) -> int:
 def exit_code(process: int) -> int:
     """Return the exit code of a process that has ended."""
     return _libraries().winapi.GetExitCodeProcess(process)  # type: ignore[no-any-return]
+
+
+def is_signalled(handle: int) -> bool:
+    """Whether a handle is signalled: of a process, that it has ended."""
+    return _libraries().winapi.WaitForSingleObject(handle, 0) == 0  # type: ignore[no-any-return]
 
 
 def cancel_call_of(thread_id: int) -> None:
