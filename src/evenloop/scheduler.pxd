@@ -47,6 +47,7 @@ cdef class Scheduler:
     @cython.locals(handle=Handle)
     cdef Handle schedule(self, object callback, tuple args, object context)
     cdef object flush_later(self, Flushable item)
+    cdef object poll_soon(self)
     cdef double _now(self) except? -1.0
     @cython.locals(handle=TimerHandle)
     cdef TimerHandle _call_at(

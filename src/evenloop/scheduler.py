@@ -331,6 +331,10 @@ class Scheduler:
         """Have `item.flush()` called at the end of this turn."""
         self._unsent.append(item)
 
+    def poll_soon(self) -> None:
+        """Have the engine asked for news at the next turn, however much is ready."""
+        self._credit = 0
+
     def _flush(self) -> None:
         index = 0
         # Flushing calls protocols (resume_writing), which may write: the list can grow.

@@ -1,3 +1,5 @@
+cimport cython
+
 from evenloop.engines.engine cimport (
     ACCEPT, CONNECT, Op, RECV, RECV_INTO, RECVFROM, SEND, SENDTO,
 )
@@ -19,6 +21,7 @@ cdef class Request(Op):
     cdef object _withdraw(self)
     cdef object _raise(self)
     cdef bint _prepare(self) except -1
+    @cython.locals(finished=bint)
     cdef bint _start(self) except -1
 
 

@@ -181,7 +181,12 @@ class Request(Op):
 
     def _start(self) -> bool:
         """Have the engine begin; True if it is finished already."""
-        return self.loop.engine.start(self)
+        finished = self.loop.engine.start(self)
+        if finished and self.kind == CONNECT:
+            # On the other side somebody accepts, who may be on this loop: it shall hear of it
+            # before this side is done with the connection.
+            self.loop.poll_soon()
+        return finished
 
     def complete(self) -> None:
         """Wake the task that awaits this."""
