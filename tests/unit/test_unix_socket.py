@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
+import functools
 import os
 import socket
 import ssl
@@ -97,6 +98,9 @@ def winsock(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWinsock]:
     monkeypatch.setattr(module, "_failure", fake.failure)
     monkeypatch.setattr(module, "_ON_WINDOWS", True)
     monkeypatch.setattr(unix, "is_socket_file", lambda path: Path(os.fsdecode(path)).is_socket())
+    # Engines wake themselves through a pair of sockets, which Windows has without AF_UNIX.
+    pair = functools.partial(socket.socketpair, socket.AF_UNIX)
+    monkeypatch.setattr(socket, "socketpair", pair)
     monkeypatch.delattr(socket, "AF_UNIX")
     # Linux calls a family that its Python does know by name.
     monkeypatch.setattr(UnixSocket, "family", property(lambda self: 1), raising=False)

@@ -44,12 +44,13 @@ class SelectorEngine(ReadinessEngine):
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         """Take the selector to wait with; by default the best that this system has."""
         super().__init__()
+        # Before the selector: what fails here leaves nothing open.
+        self._receiver, self._sender = _waker()
         self.selector: selectors.BaseSelector = (
             selectors.DefaultSelector() if selector is None else selector
         )
         self._registered: set[int] = set()
         self._events: list[tuple[selectors.SelectorKey, int]] = []
-        self._receiver, self._sender = _waker()
         self.selector.register(self._receiver, READABLE, None)
 
     def update(self, slot: Slot, wanted: int) -> None:
