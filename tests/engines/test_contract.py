@@ -213,6 +213,83 @@ def test_receiving_into_a_buffer(engine: Engine, pair: Any) -> None:
     assert buffer == b"xyz\0"
 
 
+@pytest.mark.parametrize("multishot", [False, True], ids=["once", "multishot"])
+def test_what_arrived_before_a_request_was_taken_back_is_kept(
+    engine: Engine, pair: Any, multishot: bool
+) -> None:
+    """Callbacks run between `wait()` and `deliver()`: there a stream may pause and go on."""
+    left, right = pair
+    engine.adopt(left.fileno(), object())
+    op = reader(left, multishot=multishot)
+    assert not engine.start(op)
+    right.send(b"first ")
+    assert engine.wait(5)
+    right.send(b"second ")
+    assert engine.cancel(op)
+    outcomes = op.outcomes
+    if engine.start(op):
+        outcomes.append(op.result)
+    engine.deliver()
+    engine.cancel(op)
+    # The rest goes to a request of the other kind, whose buffer takes less than has come.
+    right.send(b"third")
+    right.shutdown(socket.SHUT_WR)
+    buffer = bytearray(4)
+    into = Record(kinds.RECV_INTO, left.fileno(), left, buffer=buffer)
+    deadline = time.monotonic() + 5
+    while (not outcomes or outcomes[-1]) and time.monotonic() < deadline:
+        if engine.start(into):
+            into.complete()
+        while not into.outcomes and time.monotonic() < deadline:
+            turn(engine, 0.1)
+        outcomes.append(bytes(buffer[: into.outcomes.pop()]))
+    assert b"".join(outcomes) == b"first second third"
+    assert outcomes[-1] == b""
+    engine.forget(left.fileno())
+
+
+def test_a_stream_that_broke_while_nobody_waited_tells_the_next_request(
+    engine: Engine, pair: Any
+) -> None:
+    left, right = pair
+    engine.adopt(left.fileno(), object())
+    op = reader(left, multishot=True)
+    assert not engine.start(op)
+    left.send(b"never read")
+    time.sleep(0.02)
+    right.close()  # with that unread: the connection is reset
+    assert engine.wait(5)
+    assert engine.cancel(op)
+    if engine.start(op):
+        op.complete()
+    engine.deliver()
+    deadline = time.monotonic() + 5
+    while not op.outcomes and time.monotonic() < deadline:
+        turn(engine, 0.1)
+    assert isinstance(op.outcomes[0], ConnectionResetError)
+    engine.forget(left.fileno())
+
+
+def test_a_buffer_that_cannot_be_written_to_loses_nothing(engine: Engine, pair: Any) -> None:
+    left, right = pair
+    engine.adopt(left.fileno(), object())
+    bad = Record(kinds.RECV_INTO, left.fileno(), left, buffer=b"constant", multishot=True)
+    assert not engine.start(bad)
+    right.send(b"kept")
+    deadline = time.monotonic() + 5
+    while not bad.outcomes and time.monotonic() < deadline:
+        turn(engine, 0.1)
+    assert isinstance(bad.outcomes[0], (TypeError, BufferError))
+    assert engine.cancel(bad)
+    good = reader(left)
+    if engine.start(good):
+        good.complete()
+    while not good.outcomes and time.monotonic() < deadline:
+        turn(engine, 0.1)
+    assert good.outcomes == [b"kept"]
+    engine.forget(left.fileno())
+
+
 @pytest.mark.skipif(os.name != "posix", reason="descriptors of pipes are no handles")
 def test_pipes_are_streams_without_a_socket(engine: Engine) -> None:
     read_fd, write_fd = os.pipe()
@@ -385,6 +462,22 @@ def test_python_signal_handlers_run_during_a_wait(engine: Engine) -> None:
     finally:
         signal.set_wakeup_fd(old_fd)
         signal.signal(number, old)
+
+
+def test_an_interrupted_wait_is_followed_by_whole_ones(engine: Engine) -> None:
+    old_fd = signal.set_wakeup_fd(engine.signal_fd(), warn_on_full_buffer=False)
+    try:
+        for _ in range(3):
+            timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
+            timer.start()
+            started = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                while time.monotonic() - started < 10:
+                    turn(engine, 10)
+            assert time.monotonic() - started < 5
+            timer.join()
+    finally:
+        signal.set_wakeup_fd(old_fd)
 
 
 def test_a_recycled_number_is_not_poisoned(engine: Engine) -> None:

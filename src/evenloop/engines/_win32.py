@@ -5,7 +5,8 @@ of Python's. `ports.pyx` is the same in C for compiled builds, name by name.
 
 A `Request` is one OVERLAPPED and the memory that goes with it. Its maker uses it again and
 again, one operation at a time. From `begin` until the completion is taken from the port its
-memory belongs to the kernel, so the port holds on to it, whoever else lets go.
+memory belongs to the kernel, so the port holds on to it, whoever else lets go. It stays "in
+flight" until `arrived`: callbacks run before, and to begin anew there would write over it.
 
 Every call that begins an operation returns DONE, PENDING or a Windows error code. DONE only
 comes from handles whose `skips` is set: nothing will be queued then.
@@ -314,6 +315,7 @@ class Port:
         self.watched = 0
         self._entries = (_Entry * _BATCH)()
         self._count = c_uint32()
+        self._taken = 0  # of them
 
     def associate(self, handle: int) -> int:
         """Have completions of a handle queued here, for as long as it is open: error or 0."""
@@ -322,27 +324,31 @@ class Port:
         return ctypes.get_last_error()
 
     def wait(self, milliseconds: int) -> int:
-        """Wait for completions (negative: for ever) and return how many there are."""
+        """Wait for completions (negative: for ever) and return how many there are to take."""
+        left = self._count.value - self._taken
+        if left > 0:
+            return left  # an interrupt came before they were taken
+        self._count.value = self._taken = 0
         timeout = _INFINITE if milliseconds < 0 else milliseconds
         if not _GetQueuedCompletionStatusEx(
             self.handle, self._entries, _BATCH, byref(self._count), timeout, False
         ):
             error = ctypes.get_last_error()
+            self._count.value = 0
             if error == WAIT_TIMEOUT:
                 return 0
             raise failure(error)
         return self._count.value
 
-    def take(self, index: int) -> Request | None:
-        """Return one of the requests of the last wait; None for what was only posted."""
-        entry = self._entries[index]
-        if not entry.lpOverlapped:
-            return None
-        if entry.lpOverlapped & 1:
-            return self.watches.pop(entry.lpOverlapped, None)
-        request = self.requests.pop(entry.lpOverlapped, None)
+    def take(self) -> Request | None:
+        """Return the next request of the last wait; None for what was only posted."""
+        entry = self._entries[self._taken]
+        self._taken += 1
+        address, entry.lpOverlapped = entry.lpOverlapped or 0, None
+        if address & 1:
+            return self.watches.pop(address, None)
+        request = self.requests.pop(address, None)
         if request is not None:
-            request.in_flight = False
             request.transferred = entry.dwNumberOfBytesTransferred
             request.status = request.overlapped.Internal & 0xFFFFFFFF
         return request
@@ -383,8 +389,12 @@ class Request:
         self._poll: Any = None
 
     def arrived(self) -> None:
-        """Take the completion; called by the engine on the loop's thread."""
+        """Take the completion, `land()`; called by the engine on the loop's thread."""
         raise NotImplementedError
+
+    def land(self) -> None:
+        """The completion has arrived: what it brought may be taken, and another one begin."""
+        self.in_flight = False
 
     def error(self) -> int:
         """Return the error code of the last operation, or 0."""
@@ -426,13 +436,7 @@ class Request:
         self._begin(handle)
         return self._begun(
             _WSARecv(
-                handle,
-                self._pieces,
-                1,
-                byref(self._moved),
-                byref(self._flags),
-                self.address,
-                None,
+                handle, self._pieces, 1, byref(self._moved), byref(self._flags), self.address, None
             )
             == 0,
             skips,
@@ -519,11 +523,7 @@ class Request:
         self._begin(handle)
         return self._begun(
             _WriteFile(
-                handle,
-                cast(c_char_p(kept), c_void_p),
-                len(kept),
-                byref(self._moved),
-                self.address,
+                handle, cast(c_char_p(kept), c_void_p), len(kept), byref(self._moved), self.address
             ),
             skips,
         )

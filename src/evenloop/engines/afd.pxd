@@ -89,7 +89,7 @@ cdef class AfdEngine(ReadinessEngine):
     cpdef object forget(self, int fd)
     @cython.locals(slot=Slot)
     cpdef object adopt(self, int fd, object owner)
-    @cython.locals(port=Port, request=Request, count=int, index=int)
+    @cython.locals(port=Port, request=Request, count=int)
     cpdef bint wait(self, double timeout) except -1
     cdef bint _has_news(self) except -1
     @cython.locals(deadline=double, count=int, milliseconds=long)

@@ -117,6 +117,7 @@ class Poll(Request):
 
     def arrived(self) -> None:
         """Tell the engine."""
+        self.land()
         self.engine._polled(self)
 
 
@@ -468,12 +469,11 @@ class AfdEngine(ReadinessEngine):
             count = port.wait(-1)
         else:
             count = self._wait_until(min(timeout, _LONGEST_WAIT))
-        index = 0
-        while index < count:
-            request = port.take(index)
+        while count > 0:
+            request = port.take()
             if request is not None:
                 self._arrived.append(request)
-            index += 1
+            count -= 1
         if self.port.again:
             self._arrived.extend(self.port.again)
             self.port.again.clear()
@@ -567,7 +567,7 @@ class AfdEngine(ReadinessEngine):
             count = self.port.wait(10)
             while count > 0:
                 count -= 1
-                self.port.take(count)
+                self.port.take()
         self._slots.clear()
         self._dirty.clear()
         self._arrived.clear()

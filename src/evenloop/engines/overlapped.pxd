@@ -35,6 +35,7 @@ cdef class Receiving(Request):
     cdef object take(self, int code)
     @cython.locals(size=Py_ssize_t, room=Py_ssize_t)
     cdef object give(self, Op op)
+    cdef object hand_over(self, Op op)
     cdef object let_all_go(self)
 
 

@@ -147,7 +147,6 @@ class Receiving(Request):
             self.fault = None
             return
         data = self.held
-        self.held = None
         size = len(data)
         if op.kind == RECV_INTO:
             buffer = op.acquire()
@@ -161,18 +160,32 @@ class Receiving(Request):
         else:
             room = min(size, op.size or size)
             op.result = data if room == size else data[:room]
-        if room < size:
-            self.held = data[room:]
+        # Not before: what a refused buffer could not take is for the next request.
+        self.held = data[room:] if room < size else None
 
     def arrived(self) -> None:
         """Deliver what the kernel, or an earlier round, has brought."""
         if self.listed:
             self.listed = False
         else:
+            self.land()
             self.take(self.error())
         op = self.op
-        if op is None or not self.has_news():
+        if op is None:
             return
+        try:
+            if self.has_news():
+                self.hand_over(op)
+        finally:
+            # The end of a stream comes again and again, as it does where readiness rules.
+            if self.op is not None:
+                if not self.has_news() and not self.in_flight:
+                    self.arm()
+                if self.has_news():
+                    self.enlist()
+
+    def hand_over(self, op: Op) -> None:
+        """Complete the request that has waited longest with what is there."""
         try:
             self.give(op)
         except Exception as error:
@@ -183,16 +196,8 @@ class Receiving(Request):
             self.op = op.next
             op.next = None
             op.active = False
-        try:
-            if op.error is not None or op.result is not None:
-                op.complete()
-        finally:
-            # The end of a stream comes again and again, as it does where readiness rules.
-            if self.op is not None:
-                if not self.has_news() and not self.in_flight:
-                    self.arm()
-                if self.has_news():
-                    self.enlist()
+        if op.error is not None or op.result is not None:
+            op.complete()
 
     def let_all_go(self) -> None:
         """End every request: the handle is about to be closed."""
@@ -220,6 +225,7 @@ class ReadyPipe(Request):
 
     def arrived(self) -> None:
         """Complete the request, if there is still one."""
+        self.land()
         op = self.op
         self.op = None
         if op is not None:
@@ -261,6 +267,7 @@ class Sending(Request):
 
     def arrived(self) -> None:
         """Complete the request, if there is still one."""
+        self.land()
         op = self.op
         if op is None:
             self.let_go()
@@ -328,6 +335,7 @@ class ReceivingFrom(Request):
         if self.listed:
             self.listed = False
         else:
+            self.land()
             self.take(self.error())
         burst: int = _BURST
         op = self.op
@@ -342,8 +350,11 @@ class ReceivingFrom(Request):
                 op.complete()
                 op = self.op
                 burst -= 1
-                if op is None or burst <= 0:
+                if op is None or burst <= 0 or self.in_flight:
                     break
+                if self.held is not None or self.fault is not None:
+                    # It was taken back and started again.
+                    continue
                 code = self.receive_from(self.stream, op.size, self.skips)
                 if code == PENDING:
                     break
@@ -436,6 +447,7 @@ class Accepting(Request):
         if self.listed:
             self.listed = False
         else:
+            self.land()
             self.take(self.error())
         burst: int = _BURST
         try:
@@ -453,13 +465,17 @@ class Accepting(Request):
                         self.cancel(op)
                 op.complete()
                 burst -= 1
-                if burst > 0 and self.op is not None:
-                    self.take_another()
+                if burst <= 0 or self.in_flight:
+                    break
+                self.take_another()
         finally:
             self.go_on()
 
     def take_another(self) -> None:
         """Take a connection that waits: many come at once, or none for a while."""
+        if self.op is None or self.held is not None or self.fault is not None:
+            # Nobody wants it, or whoever was started anew has taken one already.
+            return
         try:
             connection, address = self.listener.accept()
             connection.setblocking(False)

@@ -73,11 +73,12 @@ cdef class Port:
     cdef dict watches
     cdef size_t watched
     cdef Py_ssize_t count
+    cdef int taken
     cdef evenloop_entries* entries
 
     cpdef int associate(self, size_t handle) except -1
     cdef int wait(self, long milliseconds) except -1
-    cdef Request take(self, int index)
+    cdef Request take(self)
     cdef object post(self)
     cpdef Py_ssize_t in_flight(self)
     cpdef object close(self)
@@ -97,6 +98,7 @@ cdef class Request:
     cdef evenloop_address* address
 
     cpdef object arrived(self)
+    cdef void land(self) noexcept
     cdef int error(self) except -1
     cdef object cancel_io(self)
     cdef int poll(self, size_t poller, size_t sock, unsigned int events) except -2

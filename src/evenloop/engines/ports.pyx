@@ -4,6 +4,7 @@ The twin of `_win32.py` for compiled builds, name by name; see there.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.string cimport memset
@@ -274,24 +275,29 @@ cdef class Port:
         return evenloop_associate(self.handle, handle)
 
     cdef int wait(self, long milliseconds) except -1:
-        """Wait for completions (negative: for ever) and return how many there are."""
+        """Wait for completions (negative: for ever) and return how many there are to take."""
         cdef DWORD error, timeout = INFINITE if milliseconds < 0 else <DWORD>milliseconds
         cdef int count
         if timeout == 0:
             count = evenloop_wait(self.handle, self.entries, 0, &error)
         else:
+            # A signal that came since the last bytecode has not been handled yet.
+            PyErr_CheckSignals()
             with nogil:
                 count = evenloop_wait(self.handle, self.entries, timeout, &error)
         if error != 0 and error != WAIT_TIMEOUT:
             raise failure(error)
+        self.taken = 0
         return count
 
-    cdef Request take(self, int index):
-        """Return one of the requests of the last wait; None for what was only posted."""
+    cdef Request take(self):
+        """Return the next request of the last wait; None for what was only posted."""
         cdef DWORD moved
+        cdef int index = self.taken
         cdef evenloop_carrier* carrier = evenloop_entry(self.entries, index, &moved)
         cdef Request request
         cdef size_t number
+        self.taken += 1
         if carrier == NULL:
             return None
         number = evenloop_posted(self.entries, index)
@@ -301,7 +307,6 @@ cdef class Port:
         # Until now the kernel's hold on it was this reference.
         Py_DECREF(request)
         self.count -= 1
-        request.in_flight = False
         request.transferred = moved
         request.status = <unsigned int>carrier.overlapped.Internal
         return request
@@ -337,8 +342,12 @@ cdef class Request:
         PyMem_Free(self.address)
 
     cpdef object arrived(self):
-        """Take the completion; called by the engine on the loop's thread."""
+        """Take the completion, `land()`; called by the engine on the loop's thread."""
         raise NotImplementedError
+
+    cdef void land(self) noexcept:
+        """The completion has arrived: what it brought may be taken, and another one begin."""
+        self.in_flight = False
 
     cdef int error(self) except -1:
         """Return the error code of the last operation, or 0."""
