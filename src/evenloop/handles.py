@@ -21,10 +21,13 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-try:
-    import cython
-except ImportError:
-    from evenloop import _cython as cython
+if TYPE_CHECKING:
+    from evenloop import _cython as cython  # typed, as the decorators below must be
+else:
+    try:
+        import cython
+    except ImportError:
+        from evenloop import _cython as cython
 
 from evenloop._describe import describe_callback, extract_stack
 

@@ -296,7 +296,7 @@ class _Source:
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
-        self.stopping = threading.Event()
+        self.stopping: threading.Event = threading.Event()
 
     def read(self, size: int) -> bytes:
         """Return the next bytes; b"" at the end."""

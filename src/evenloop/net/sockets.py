@@ -89,7 +89,7 @@ class Request(Op):
     def __next__(self) -> Any:
         if self.state == NEW:
             self.state = OVER
-            self.fd = check(self.loop, self.sock)
+            self.fd: int = check(self.loop, self.sock)
             if not self._prepare() and not self._start():
                 future = self.future = _Future(loop=self.loop)  # type: ignore[arg-type]
                 future._asyncio_future_blocking = True
@@ -138,7 +138,7 @@ class Request(Op):
     def _raise(self) -> None:
         """Raise what went wrong, and let go of it: the traceback will hold what holds this."""
         error: Any = self.error
-        self.error = None
+        self.error: Any = None
         try:
             raise error
         finally:
@@ -159,7 +159,7 @@ class Request(Op):
         argument = self.argument
         self.argument = None
         if self.kind == RECV:
-            self.size = _size(argument, "nbytes")
+            self.size: int = _size(argument, "nbytes")
             if self.size == 0:
                 self.result: Any = b""
                 return True
@@ -202,7 +202,7 @@ class SendAll(Request):
     def _prepare(self) -> bool:
         """Check the data; True if there is none."""
         data = self.argument
-        self.argument = None
+        self.argument: Any = None
         if type(data) is not bytes:
             _check_bytes_like(data)
             data = memoryview(data).cast("B")
