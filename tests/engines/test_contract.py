@@ -236,11 +236,11 @@ def test_what_arrived_before_a_request_was_taken_back_is_kept(
     right.shutdown(socket.SHUT_WR)
     buffer = bytearray(4)
     into = Record(kinds.RECV_INTO, left.fileno(), left, buffer=buffer)
-    deadline = time.monotonic() + 5
-    while (not outcomes or outcomes[-1]) and time.monotonic() < deadline:
+    deadline = time.perf_counter() + 5
+    while (not outcomes or outcomes[-1]) and time.perf_counter() < deadline:
         if engine.start(into):
             into.complete()
-        while not into.outcomes and time.monotonic() < deadline:
+        while not into.outcomes and time.perf_counter() < deadline:
             turn(engine, 0.1)
         outcomes.append(bytes(buffer[: into.outcomes.pop()]))
     assert b"".join(outcomes) == b"first second third"
@@ -263,8 +263,8 @@ def test_a_stream_that_broke_while_nobody_waited_tells_the_next_request(
     if engine.start(op):
         op.complete()
     engine.deliver()
-    deadline = time.monotonic() + 5
-    while not op.outcomes and time.monotonic() < deadline:
+    deadline = time.perf_counter() + 5
+    while not op.outcomes and time.perf_counter() < deadline:
         turn(engine, 0.1)
     assert isinstance(op.outcomes[0], ConnectionResetError)
     engine.forget(left.fileno())
@@ -276,15 +276,15 @@ def test_a_buffer_that_cannot_be_written_to_loses_nothing(engine: Engine, pair: 
     bad = Record(kinds.RECV_INTO, left.fileno(), left, buffer=b"constant", multishot=True)
     assert not engine.start(bad)
     right.send(b"kept")
-    deadline = time.monotonic() + 5
-    while not bad.outcomes and time.monotonic() < deadline:
+    deadline = time.perf_counter() + 5
+    while not bad.outcomes and time.perf_counter() < deadline:
         turn(engine, 0.1)
     assert isinstance(bad.outcomes[0], (TypeError, BufferError))
     assert engine.cancel(bad)
     good = reader(left)
     if engine.start(good):
         good.complete()
-    while not good.outcomes and time.monotonic() < deadline:
+    while not good.outcomes and time.perf_counter() < deadline:
         turn(engine, 0.1)
     assert good.outcomes == [b"kept"]
     engine.forget(left.fileno())
@@ -414,36 +414,36 @@ def test_a_poll_of_a_closed_descriptor_is_an_error(engine: Engine) -> None:
 
 def test_wait_sleeps_its_time_and_not_less(engine: Engine) -> None:
     for timeout in (0.0013, 0.0203):
-        started = time.monotonic()
+        started = time.perf_counter()
         turn(engine, timeout)
-        assert time.monotonic() - started >= timeout
+        assert time.perf_counter() - started >= timeout
 
 
 def test_wake_from_another_thread_ends_a_wait(engine: Engine) -> None:
     timer = threading.Timer(0.05, engine.wake)
     timer.start()
-    started = time.monotonic()
+    started = time.perf_counter()
     turn(engine, 10)
-    assert time.monotonic() - started < 5
+    assert time.perf_counter() - started < 5
     timer.join()
 
 
 def test_a_wake_before_the_wait_counts(engine: Engine) -> None:
     for _ in range(3):
         engine.wake()
-    started = time.monotonic()
+    started = time.perf_counter()
     turn(engine, 10)
-    assert time.monotonic() - started < 5
-    started = time.monotonic()
+    assert time.perf_counter() - started < 5
+    started = time.perf_counter()
     turn(engine, 0.02)
-    assert time.monotonic() - started >= 0.02
+    assert time.perf_counter() - started >= 0.02
 
 
 def test_a_byte_on_the_signal_descriptor_ends_a_wait(engine: Engine) -> None:
     poke(engine.signal_fd())
-    started = time.monotonic()
+    started = time.perf_counter()
     turn(engine, 10)
-    assert time.monotonic() - started < 5
+    assert time.perf_counter() - started < 5
 
 
 def test_python_signal_handlers_run_during_a_wait(engine: Engine) -> None:
@@ -454,8 +454,8 @@ def test_python_signal_handlers_run_during_a_wait(engine: Engine) -> None:
     try:
         timer = threading.Timer(0.05, signal.raise_signal, (number,))
         timer.start()
-        started = time.monotonic()
-        while not hits and time.monotonic() - started < 5:
+        started = time.perf_counter()
+        while not hits and time.perf_counter() - started < 5:
             turn(engine, 10)
         assert hits == [number]
         timer.join()
@@ -470,11 +470,11 @@ def test_an_interrupted_wait_is_followed_by_whole_ones(engine: Engine) -> None:
         for _ in range(3):
             timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
             timer.start()
-            started = time.monotonic()
+            started = time.perf_counter()
             with pytest.raises(KeyboardInterrupt):
-                while time.monotonic() - started < 10:
+                while time.perf_counter() - started < 10:
                     turn(engine, 10)
-            assert time.monotonic() - started < 5
+            assert time.perf_counter() - started < 5
             timer.join()
     finally:
         signal.set_wakeup_fd(old_fd)
@@ -545,9 +545,9 @@ def test_a_watch_that_outlives_its_descriptor_does_not_spin(engine: Engine) -> N
     right.send(b"for nobody")
     for _ in range(100):
         turn(engine, 0)
-    started = time.monotonic()
+    started = time.perf_counter()
     turn(engine, 0.05)
-    assert time.monotonic() - started >= 0.05
+    assert time.perf_counter() - started >= 0.05
     other.send(b"mine")
     turn(engine, 1)
     assert again.outcomes == [b"mine"]
