@@ -416,6 +416,9 @@ METHODS = (
 )
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="inspect.markcoroutinefunction is new in 3.12"
+)
 @pytest.mark.parametrize("name", METHODS)
 async def test_the_methods_say_that_they_are_coroutine_functions(name: str) -> None:
     loop = asyncio.get_running_loop()
