@@ -92,6 +92,11 @@ fresh_clone() { # fresh_clone FOLDER: what is committed here, as a stranger woul
   git -c safe.directory='*' clone --quiet --no-hardlinks "$checkout" "$1"
 }
 
+failed_once_more() { # failed_once_more PYTHON [ARGUMENTS]: a busy machine can spoil a test that waits
+  echo "--- what failed, once more"
+  "$1" -m pytest -q --last-failed --last-failed-no-failures none "${@:2}"
+}
+
 fresh_venv() { # fresh_venv PYTHON FOLDER
   "$1" -m venv --clear "$2"
 }

@@ -2,7 +2,7 @@
 
 The future of `run_in_executor()` is chained to the executor's by hand, for half of what
 `asyncio.wrap_future()` costs: the result comes over with one thread-safe call, several of which
-share one wake-up, and a cancellation goes back at once.
+share one wake-up, and a cancellation goes back at the next turn.
 """
 
 from __future__ import annotations
