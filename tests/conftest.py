@@ -83,7 +83,7 @@ class LogRecords(logging.Handler):
 @pytest.fixture(scope="session", autouse=True)
 def _collector_sees_only_the_test() -> Iterator[None]:
     """pytest's own objects are a hundred times a test's: out of the collector's way."""
-    leaks.freeze()
+    leaks.collect()
     yield
 
 

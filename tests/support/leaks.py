@@ -95,12 +95,11 @@ def _settle(done: Callable[[], bool], patience: float = PATIENCE) -> None:
 
 
 def collect() -> None:
-    """A full collection that looks only at what came after the last freeze()."""
-    gc.collect()
+    """A full collection of what came since the last one.
 
-
-def freeze() -> None:
-    """Put all that exists now out of the collector's sight: collect() then takes milliseconds."""
+    What survives is put out of the collector's sight, else each test would pay for what pytest
+    remembers of all before it: two thirds of a run's time.
+    """
     gc.collect()
     if hasattr(gc, "freeze"):
         gc.freeze()
