@@ -384,3 +384,22 @@ def test_sendfile_by_the_kernel(ours: Factory, tmp_path: Path) -> None:
             assert bytes(received[0].data) == content[5:2_000_005] + content[-10:]
 
     run(ours, main())
+
+
+def test_sendfile_to_a_peer_that_has_left(ours: Factory, tmp_path: Path) -> None:
+    """It ends with the error, although Wine's TransmitFile may say nothing then."""
+    path = tmp_path / "file"
+    with path.open("wb") as large:
+        large.truncate(20_000_000)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        left, right = socket.socketpair()
+        with left, right, path.open("rb") as file:
+            left.setblocking(False)
+            right.close()
+            with pytest.raises(ConnectionError):
+                await bounded(loop.sock_sendfile(left, file, fallback=False), 8)
+
+    for _ in range(3):
+        run(ours, main())

@@ -5,6 +5,10 @@ works on every engine, and whoever sends a file needs a thread to read it otherw
 bit of the event's handle is set, which tells the system to queue nothing on a completion port
 that the socket may belong to.
 
+A call to a peer that leaves ends with an error, as documented. Under Wine 10 it does not if the
+peer was gone before the call: in a program of nothing but winsock, 31 of 40 such calls stayed
+pending for ever. So a call that takes long has its socket looked at now and then.
+
 https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-transmitfile
 """
 
@@ -12,6 +16,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import select
+import socket
 import sys
 from typing import Any
 
@@ -21,6 +27,12 @@ __all__ = ["Transmission", "available"]
 
 #: One call takes at most this much (2 GiB less one, and a page).
 LARGEST = (1 << 31) - 4096
+
+# How often the socket of a call that takes long is looked at, in milliseconds.
+_LOOK = 1000
+_WAIT_TIMEOUT = 258
+_ERROR_NETNAME_DELETED = 64
+_WSAECONNRESET = 10054
 
 
 class _Overlapped(ctypes.Structure):
@@ -46,7 +58,16 @@ def _libraries() -> tuple[Any, Any]:
     kernel32.GetOverlappedResult.argtypes = (handle, pointer, pointer, flag)
     kernel32.CancelIoEx.restype = flag
     kernel32.CancelIoEx.argtypes = (handle, pointer)
+    kernel32.WaitForSingleObject.restype = dword
+    kernel32.WaitForSingleObject.argtypes = (handle, dword)
     return mswsock, kernel32
+
+
+def _as_winsock_says(error: OSError) -> OSError:
+    """Return the error of a call of winsock's for one of the file system's."""
+    if getattr(error, "winerror", 0) == _ERROR_NETNAME_DELETED:
+        return winapi.error(_WSAECONNRESET)
+    return error
 
 
 def available() -> bool:
@@ -57,8 +78,9 @@ def available() -> bool:
 class Transmission:
     """One part of a file on its way through a socket."""
 
-    def __init__(self, sock: int, file: int, offset: int, size: int) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, file: int, offset: int, size: int) -> None:
+        self._object = sock
+        self._sock = sock.fileno()
         self._file = winapi.os_handle(file)
         self._size = min(size, LARGEST)
         self._overlapped = _Overlapped(offset=offset & 0xFFFFFFFF, offset_high=offset >> 32)
@@ -78,13 +100,29 @@ class Transmission:
                     raise error
             if self._cancelled:
                 self.cancel()
+            broken = None
+            while kernel32.WaitForSingleObject(event.handle, _LOOK) == _WAIT_TIMEOUT:
+                broken = broken or self._what_broke()
+                if broken is not None:
+                    self.cancel()
             count = ctypes.c_uint32()
             # In any case until the end: the system has the OVERLAPPED so long.
             if not kernel32.GetOverlappedResult(self._sock, pointer, ctypes.byref(count), True):
-                raise winapi.error()
+                raise broken or _as_winsock_says(winapi.error())
             return count.value
         finally:
             event.close()
+
+    def _what_broke(self) -> OSError | None:
+        """Return what a receive says that took nothing, if the connection is no more."""
+        try:
+            if select.select([self._sock], [], [], 0)[0]:
+                self._object.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return error
+        return None
 
     def cancel(self) -> None:
         """End it before its time; from any thread. `run()` then raises OSError."""

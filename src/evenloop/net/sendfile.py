@@ -317,9 +317,7 @@ class Sendfile(Room):
         sent = 0
         try:
             while sent < left:
-                part = transmit.Transmission(
-                    sock.fileno(), source, offset + sent, min(CHUNK, left - sent)
-                )
+                part = transmit.Transmission(sock, source, offset + sent, min(CHUNK, left - sent))
                 running = self.run_in_executor(None, part.run)
                 try:
                     await asyncio.wait([running])
