@@ -170,6 +170,38 @@ class Processes(Scheduler):
             )
         return transport, protocol
 
+    if sys.platform == "win32":
+
+        async def create_pipe_connection(
+            self, protocol_factory: Callable[[], asyncio.BaseProtocol], address: str
+        ) -> tuple[Any, Any]:
+            r"""Connect to a named pipe (``\\.\pipe\name``) that is open both ways.
+
+            Returns (transport, protocol); waits while every instance of the pipe is taken. Raises
+            FileNotFoundError if there is no such pipe. On Windows only; asyncio's proactor has it
+            too, and documents it nowhere.
+            """
+            from evenloop import named_pipes
+
+            self._check_closed()
+            return await named_pipes.connect_pipe(self, protocol_factory, address)
+
+        async def start_serving_pipe(
+            self, protocol_factory: Callable[[], asyncio.BaseProtocol], address: str
+        ) -> list[Any]:
+            r"""Serve a named pipe (``\\.\pipe\name``): a protocol and transport for each client.
+
+            Returns a list of one server, which has `close()`. Raises PermissionError if the pipe
+            has a server already. On Windows only; asyncio's proactor has it too, and documents it
+            nowhere.
+            """
+            from evenloop import named_pipes
+
+            self._check_closed()
+            server = named_pipes.PipeServer(self, protocol_factory, address)
+            self.call_soon(server.serve)
+            return [server]
+
     def _close(self) -> None:
         for child in list(self._children):
             child._abandon()

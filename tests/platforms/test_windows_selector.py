@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -499,6 +500,7 @@ def test_wsel_subproc_handles_go_to_no_child(ours: Factory) -> None:
     run(ours, main())
 
 
+@pytest.mark.leaks_allowed  # a thread of the system's pool keeps an event; handles are counted here
 def test_wsel_subproc_many_at_once() -> None:
     """200 with pipes, on the default engine; afterwards every handle and thread is back."""
     count = 200
@@ -537,3 +539,118 @@ def test_wsel_subproc_many_at_once() -> None:
         await until(lambda: len(open_handles() - handles) < count // 10)
 
     run(evenloop.new_event_loop, main(), 55)
+
+
+# ---- named pipes, which asyncio's proactor serves ----------------------------------------------
+
+
+def _pipe_address() -> str:
+    return rf"\\.\pipe\evenloop-{os.getpid()}-{time.perf_counter_ns()}"
+
+
+async def _echo_through_named_pipes(loop: Any, count: int) -> None:
+    address = _pipe_address()
+    with pytest.raises(FileNotFoundError):
+        await loop.create_pipe_connection(Recorder, address)
+    served: list[Recorder] = []
+
+    class Echo(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            served.append(self)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.write(data)
+
+    (server,) = await loop.start_serving_pipe(Echo, address)
+    pairs = await asyncio.gather(
+        *(loop.create_pipe_connection(Recorder, address) for _ in range(count))
+    )
+    for number, (transport, _) in enumerate(pairs):
+        assert isinstance(transport, asyncio.Transport)
+        assert transport.get_extra_info("addr") == address
+        assert transport.can_write_eof() is False
+        transport.write(b"%d" % number * 20_000)
+    for number, (transport, protocol) in enumerate(pairs):
+        await protocol.received(len(b"%d" % number) * 20_000)
+        assert bytes(protocol.data) == b"%d" % number * 20_000
+        transport.close()
+        assert await bounded(protocol.closed) is None
+    for protocol in served:
+        assert await bounded(protocol.closed) is None
+    server.close()
+    server.close()
+    with pytest.raises(FileNotFoundError):
+        await loop.create_pipe_connection(Recorder, address)
+
+
+@pytest.mark.leaks_allowed  # asyncio's: an event handle, now and then
+def test_named_pipe_server_stock(proactor: Factory, selector: Factory) -> None:
+    """The proactor has it, the other loop has not."""
+
+    async def main() -> None:
+        await _echo_through_named_pipes(asyncio.get_running_loop(), 5)
+
+    run(proactor, main())
+    assert not hasattr(asyncio.SelectorEventLoop, "start_serving_pipe")
+
+
+def test_named_pipe_server(ours: Factory) -> None:
+    """Clients at once, echoed; and a server that still waits leaves nothing behind."""
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        await _echo_through_named_pipes(loop, 20)
+        (waiting,) = await loop.start_serving_pipe(Recorder, _pipe_address())
+        await asyncio.sleep(0.02)
+        waiting.close()
+
+    run(ours, main())
+
+
+def test_named_pipe_clients_that_go_at_once(ours: Factory) -> None:
+    async def main() -> None:
+        import _overlapped
+        import _winapi
+
+        overlapped: Any = _overlapped
+        system: Any = _winapi
+        loop: Any = asyncio.get_running_loop()
+        address = _pipe_address()
+        (server,) = await loop.start_serving_pipe(Recorder, address)
+        for _ in range(5):
+            await asyncio.sleep(0)
+            try:
+                system.CloseHandle(overlapped.ConnectPipe(address))
+            except OSError as error:
+                assert getattr(error, "winerror", 0) == 231  # busy
+        transport, protocol = await bounded(loop.create_pipe_connection(Recorder, address))
+        transport.abort()
+        assert await bounded(protocol.closed) is None
+        server.close()
+
+    run(ours, main())
+
+
+def test_named_pipe_protocol_that_raises(ours: Factory) -> None:
+    """The client is turned away, and the next one served."""
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        contexts: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: contexts.append(context))
+        address = _pipe_address()
+
+        def refuse() -> Any:
+            raise LookupError("no")
+
+        (server,) = await loop.start_serving_pipe(refuse, address)
+        for number in (1, 2):
+            _, protocol = await bounded(loop.create_pipe_connection(Recorder, address))
+            await bounded(protocol.closed)
+            assert len(contexts) == number
+            assert isinstance(contexts[-1]["exception"], LookupError)
+        server.close()
+
+    run(ours, main())

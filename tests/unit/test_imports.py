@@ -23,6 +23,7 @@ FLOORS = [
         "net",
         "signals",
         "subprocesses",
+        "named_pipes",
         "executor",
         "readers",
         "children",
@@ -35,6 +36,7 @@ FLOORS = [
 
 #: Cold rooms whose subject is the difference between systems.
 KNOW_THE_SYSTEM = {"engines", "platforms", "signals", "subprocesses", "children", "_mode", "_clock"}
+KNOW_THE_SYSTEM |= {"named_pipes"}
 #: Programs around the loop, not part of it.
 KNOW_THE_SYSTEM |= {"cli", "bench"}
 

@@ -561,7 +561,8 @@ class Request:
             code = DONE
         else:
             code = ctypes.get_last_error()
-            if code == ERROR_IO_PENDING:
+            if code in (ERROR_IO_PENDING, ERROR_MORE_DATA):
+                # A part of a message is no failure: its completion is queued.
                 return PENDING
             # Some calls (a read at the end of a pipe) fail at once: nothing is queued then.
             self.transferred = 0

@@ -79,7 +79,7 @@ cdef class AfdEngine(ReadinessEngine):
     cdef bint _attempt_part(self, Op op, object piece) except -1
     @cython.locals(count=Py_ssize_t)
     cdef bint _attempt_datagram(self, Op op) except -1
-    cdef bint _join(self, Note note, size_t handle) except -1
+    cdef bint _join(self, Note note, size_t handle, bint skips=*) except -1
     @cython.locals(receiving=Receiving, send=Sending)
     cdef bint _start_stream(self, Note note, Op op) except -1
     @cython.locals(note=Note)

@@ -307,7 +307,10 @@ class AfdEngine(ReadinessEngine):
             if note is None:
                 note = slot.note = Note()
             if note.joined == 0:
-                note.joined = 1 if winapi.is_overlapped(op.fd) and self._join(note, op.fd) else -1
+                # A read of a part of a message is done at once, and may be queued all the same.
+                skips = not winapi.reads_messages(op.fd)
+                joins = winapi.is_overlapped(op.fd) and self._join(note, op.fd, skips)
+                note.joined = 1 if joins else -1
             if note.joined > 0:
                 if op.kind != POLL_READ:
                     return self._start_stream(note, op)
@@ -374,14 +377,14 @@ class AfdEngine(ReadinessEngine):
             op.result = (count, address)
         return True
 
-    def _join(self, note: Note, handle: int) -> bool:
+    def _join(self, note: Note, handle: int, skips: bool = True) -> bool:
         """Have the port take the completions of a handle; whether it does."""
         if self.port.associate(handle):
             # Another port has it, or it is not of the kind that completes.
             note.joined = -1
             return False
         note.joined = 1
-        note.skips = skip_port_when_done(handle)
+        note.skips = skips and skip_port_when_done(handle)
         return True
 
     def _start_stream(self, note: Note, op: Op) -> bool:

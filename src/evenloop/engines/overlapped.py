@@ -127,7 +127,8 @@ class Receiving(Request):
 
     def take(self, code: int) -> None:
         """Note what has come: `code` is 0 or what went wrong."""
-        if code in (DONE, ERROR_MORE_DATA):
+        if code in (DONE, ERROR_MORE_DATA, WSAEMSGSIZE):
+            # Of a message in a pipe more is to come; ports call that as they do for datagrams.
             count = self.transferred
             self.held = self.data()
             if count == self.size:

@@ -503,7 +503,8 @@ cdef class Request:
                 return PENDING
             self.transferred = moved
             outcome = DONE
-        elif code == ERROR_IO_PENDING:
+        elif code == ERROR_IO_PENDING or code == ERROR_MORE_DATA:
+            # A part of a message is no failure: its completion is queued.
             return PENDING
         else:
             self.transferred = 0

@@ -45,6 +45,7 @@ __all__ = [
     "pipe_is_closing",
     "read",
     "read_console",
+    "reads_messages",
     "skip_to_key",
     "start_read",
     "start_write",
@@ -76,6 +77,7 @@ _FILE_TYPE_PIPE = 3
 # ntddk.h, ntifs.h: what NtQueryInformationFile() tells
 _FILE_POSITION_INFORMATION = 14
 _FILE_MODE_INFORMATION = 16
+_FILE_PIPE_INFORMATION = 23
 _FILE_PIPE_LOCAL_INFORMATION = 24
 _FILE_SYNCHRONOUS_IO = 0x10 | 0x20  # alertable or not
 _FILE_PIPE_CLOSING_STATE = 4
@@ -230,6 +232,19 @@ def is_overlapped(handle: int) -> bool:
         _FILE_MODE_INFORMATION,
     )
     return bool(answer == 0 and not mode.value & _FILE_SYNCHRONOUS_IO)
+
+
+def reads_messages(handle: int) -> bool:
+    """Whether a pipe is read message by message, so that a read may say that there is more."""
+    modes = (ctypes.c_uint32 * 2)()  # FILE_PIPE_INFORMATION: of reading and of completion
+    answer = _libraries().ntdll.NtQueryInformationFile(
+        handle,
+        ctypes.byref(_IoStatus()),
+        ctypes.byref(modes),
+        ctypes.sizeof(modes),
+        _FILE_PIPE_INFORMATION,
+    )
+    return bool(answer == 0 and modes[0])
 
 
 def pipe_is_closing(handle: int) -> bool:
