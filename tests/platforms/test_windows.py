@@ -235,7 +235,10 @@ def test_win_clock(ours: Factory) -> None:
 
 
 def test_win_clock_timers(ours: Factory) -> None:
-    """Never early; the median within 1 ms of the wait's own grain (1 ms under Wine)."""
+    """Never early, by the loop's clock and by the system's; and not by ticks of 15.6 ms.
+
+    Only the best can tell how fine timers are: on a busy machine any one may be late.
+    """
     late: list[float] = []
 
     async def main() -> None:
@@ -243,21 +246,22 @@ def test_win_clock_timers(ours: Factory) -> None:
         for number in range(60):
             delay = 0.0003 + number * 0.0004
             done = loop.create_future()
+            began = time.perf_counter()
             due = loop.time() + delay
             loop.call_at(due, done.set_result, None)
             await done
+            assert time.perf_counter() - began > delay - 1e-6
             late.append(loop.time() - due)
 
     run(ours, main())
     assert min(late) >= 0
-    engine = ours()
-    median = sorted(late)[len(late) // 2]
-    try:
-        if engine.engine.name != "selector":  # type: ignore[attr-defined]
-            # select() waits by the system's ticks; the other engines' timers are finer.
-            assert median < (0.003 if WINE else 0.001)
-    finally:
-        engine.close()
+    loop = ours()
+    engine = loop.engine  # type: ignore[attr-defined]
+    loop.close()
+    if engine.name != "selector":
+        # select() waits by the system's ticks; the other engines' timers are finer. By ticks the
+        # best three of sixty would be late by 0.8 ms on average; Wine waits in whole milliseconds.
+        assert sorted(late)[2] < (0.002 if WINE else 0.0005)
 
 
 # ---- WPRO-READER -------------------------------------------------------------------------------

@@ -101,7 +101,8 @@ def test_wsel_handle_stock(selector: Factory) -> None:
         loop.add_reader(reading, print)
         with pytest.raises(OSError) as caught:
             _wait_once(loop)
-        assert getattr(caught.value, "winerror", None) == 10038
+        # Not a socket; where another socket is in the set winsock may say "not supported".
+        assert getattr(caught.value, "winerror", None) in (10038, 10045)
     finally:
         loop.remove_reader(reading)
         loop.close()

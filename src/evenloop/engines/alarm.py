@@ -77,7 +77,9 @@ class Alarm:
 
     def set(self, seconds: float) -> bool:
         """Post in so many seconds, and not at an earlier time that was set; False if it fails."""
-        # What was set before; it may be due already, and then its packet is taken back.
+        # What was set before; it may be due already, and then its packet is taken back. One that
+        # is just being queued is not (STATUS_PENDING): then the port is told once too often, and
+        # the packet may refuse to be associated again, which whoever waits is told.
         self._cancel(self._packet, True)
         # A negative time is from now on, in units of 100 ns.
         self._due.value = -max(1, int(seconds * 1e7) + 1)
