@@ -48,7 +48,8 @@ async def test_never_early(delay: float) -> None:
         handle = loop.call_later(delay, lambda f=fired: f.set_result(loop.time()))
         assert await fired >= handle.when()
         lateness.append(time.monotonic() - begin - delay)
-    assert min(lateness) >= 0
+    # The difference of two large doubles is not exact.
+    assert min(lateness) > -1e-9
 
 
 async def test_sleep_is_never_short() -> None:

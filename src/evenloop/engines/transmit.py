@@ -124,6 +124,10 @@ class Transmission:
             return error
         return None
 
+    def moved(self) -> int:
+        """Return how much of a call that failed went out, as far as the system says."""
+        return min(int(self._overlapped.internal_high), self._size)
+
     def cancel(self) -> None:
         """End it before its time; from any thread. `run()` then raises OSError."""
         self._cancelled = True

@@ -329,11 +329,12 @@ class Sendfile(Room):
                         sent += running.result()
                     raise
                 if proxy is not None and proxy._lost is not None:
-                    running.exception()
+                    sent += part.moved() if running.exception() else running.result()
                     raise proxy._lost
                 try:
                     sent += running.result()
                 except ConnectionError:
+                    sent += part.moved()
                     raise
                 except OSError as exc:
                     if sent == 0:
