@@ -106,7 +106,7 @@ evenloop.run(main())
 
 
 async def children() -> None:
-    """CTRL_C_EVENT reaches a child of this console, CTRL_BREAK_EVENT one with a group of its own."""
+    """CTRL_C_EVENT reaches a child of this console, CTRL_BREAK_EVENT one with its own group."""
     loop = asyncio.get_running_loop()
     came = asyncio.Event()
     loop.add_signal_handler(signal.SIGINT, came.set)

@@ -19,6 +19,7 @@ import pytest
 
 import evenloop
 
+from tests.conftest import LogRecords
 from tests.platforms.conftest import WINE, Factory
 from tests.support.loops import bounded, run
 from tests.support.protocols import Recorder
@@ -407,3 +408,22 @@ def test_sendfile_to_a_peer_that_has_left(ours: Factory, tmp_path: Path) -> None
 
     for _ in range(3):
         run(ours, main())
+
+
+def test_the_doctor_is_honest(ours: Factory, asyncio_log: LogRecords) -> None:
+    """Nothing is broken; and what the system lacks is named, and nothing else."""
+    from evenloop.platforms.probe import run_probes
+
+    names = {
+        "create_unix_server",
+        "create_unix_connection",
+        "abstract address",
+        "create_server, reuse_port",
+        "call_later, below a tick",
+        "create_server, IPv6",
+    }
+    for outcome in run_probes(ours):
+        assert outcome.status in ("ok", "not here"), outcome
+        assert outcome.status == "ok" or outcome.probe.name in names, outcome
+    # Of debug mode, which has its probe.
+    asyncio_log.clear()

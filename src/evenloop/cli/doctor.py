@@ -122,13 +122,25 @@ def facts() -> dict[str, Any]:
 def _system() -> str:
     """The operating system by the name that its users know."""
     if sys.platform == "win32":
-        return f"Windows {platform.win32_ver()[1]}"
+        return f"Windows {platform.win32_ver()[1]}{_wine()}"
     if sys.platform == "darwin":
         return f"macOS {platform.mac_ver()[0]}"
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
         return platform.system()
+
+
+def _wine() -> str:
+    """Name the Wine that plays Windows here; "" if that is real."""
+    import ctypes
+
+    windows: Any = ctypes
+    version = getattr(windows.WinDLL("ntdll"), "wine_get_version", None)
+    if version is None:
+        return ""
+    version.restype = ctypes.c_char_p
+    return f", played by Wine {version().decode()}"
 
 
 def as_json(report: Report) -> dict[str, Any]:

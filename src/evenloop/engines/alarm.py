@@ -21,7 +21,7 @@ assert sys.platform == "win32"
 
 from evenloop.engines.nt_errors import failure  # noqa: E402
 
-__all__ = ["Alarm", "new_alarm"]
+__all__ = ["Alarm", "missing_parts", "new_alarm"]
 
 _HIGH_RESOLUTION = 0x2
 _ALL_ACCESS_TO_TIMER = 0x1F0003
@@ -101,3 +101,12 @@ def new_alarm(port: int) -> Alarm | None:
         return Alarm(port)
     except (OSError, AttributeError):
         return None
+
+
+def missing_parts() -> str:
+    """Say why this system has no alarms; "" if it has."""
+    try:
+        Alarm(0).close()
+    except (OSError, AttributeError) as error:
+        return str(error)
+    return ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import sys
 import time
 from typing import Any
 
-from evenloop.platforms.probe import Bench, Failed, Topic, probe
+from evenloop.platforms.probe import Bench, Failed, NotHere, Topic, probe
 from evenloop.platforms.probes.parts import check, expect
 
 CALLBACKS = Topic("Callbacks", "asyncio-eventloop.html#scheduling-callbacks")
@@ -101,6 +102,26 @@ async def call_at(bench: Bench) -> str:
     if missed < -1e-6:
         raise Failed(f"fired {-missed * 1e3:.2f} ms early")
     return f"fired {missed * 1e3:.2f} ms late"
+
+
+@probe("call_later, below a tick", TIMERS, "call_later")
+async def fine_timers(bench: Bench) -> str:
+    """How fine waits are: the best of some is told, as a busy machine delays any one."""
+    best = 1.0
+    for _ in range(8):
+        due = bench.loop.time() + 0.0003
+        fired = bench.loop.create_future()
+        bench.loop.call_at(due, fired.set_result, None)
+        await fired
+        best = min(best, bench.loop.time() - due)
+    saw = f"0.3 ms asked, at best {best * 1e3:.2f} ms late"
+    if sys.platform == "win32" and getattr(bench.loop, "engine", None) is not None:
+        from evenloop.engines.alarm import missing_parts
+
+        why = missing_parts()
+        if why:
+            raise NotHere(f"waits are whole milliseconds here: {why}; {saw}")
+    return saw
 
 
 @probe("TimerHandle.cancel", TIMERS, "call_later", section="asyncio-eventloop.html#asyncio.Handle")

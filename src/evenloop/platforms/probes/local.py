@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from typing import Any
 
+from evenloop.engines.unix_socket import unix_socket
 from evenloop.platforms.probe import Bench, Failed, NotHere, Topic, probe
 from evenloop.platforms.probes.parts import Echo, Note, check, expect, ms
 
@@ -21,9 +23,20 @@ SIGNALS = Topic("Signals", "asyncio-eventloop.html#unix-signals")
 _PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
+def _need_unix() -> None:
+    """Raise NotHere if the system itself has no such sockets."""
+    try:
+        unix_socket().close()
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        raise NotHere(error.strerror) from None
+
+
 @probe("create_unix_server", UNIX)
 async def unix_server(bench: Bench) -> str:
     """A server on a path."""
+    _need_unix()
     path = bench.folder / "s"
     start = time.perf_counter()
     async with await bench.loop.create_unix_server(Echo, path):
@@ -38,6 +51,7 @@ async def unix_server(bench: Bench) -> str:
 @probe("create_unix_connection", UNIX)
 async def unix_connection(bench: Bench) -> str:
     """Streams over a path."""
+    _need_unix()
     path = str(bench.folder / "s")
     # asyncio lacks these two on Windows.
     streams: Any = asyncio if hasattr(asyncio, "start_unix_server") else sys.modules["evenloop"]
