@@ -33,11 +33,14 @@ async def process_true(bench: Bench) -> None:
 @case("process-cat", "100 × cat with 64 KiB each way", MATRIX, 100)
 async def process_cat(bench: Bench) -> None:
     """A program is fed and read, then the next one."""
-    _needs_posix()
+    program = ["cat"]
+    if sys.platform == "win32":
+        copy = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"
+        program = [sys.executable, "-I", "-S", "-c", copy]
     text = KIB * 64
     with bench.watch:
         for _ in range(bench.n):
-            process = await asyncio.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)
+            process = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE)
             out, _ = await process.communicate(text)
             if len(out) != len(text):
                 raise RuntimeError(f"{len(out)} bytes came back")
