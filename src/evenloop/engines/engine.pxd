@@ -12,6 +12,9 @@ cpdef enum:
     POLL_READ = 8
     POLL_WRITE = 9
     EXIT = 10
+    READ_FILE = 11
+    WRITE_FILE = 12
+    SYNC_FILE = 13
 
 
 cdef class Op:
@@ -21,6 +24,7 @@ cdef class Op:
     cdef public bint active
     cdef public bint plenty
     cdef public Py_ssize_t size
+    cdef public long long offset
     cdef public int family
     cdef public object sock
     cdef public object buffer

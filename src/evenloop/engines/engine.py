@@ -25,6 +25,11 @@ Rules:
 7. `forget(fd)` comes before every close of a descriptor that evenloop owns, and ends every op
    on it. Descriptors of the user's may be closed without a word; an engine must not be
    poisoned by a number that comes back as something else.
+8. READ_FILE, WRITE_FILE and SYNC_FILE are only given to an engine whose `files` is true; for
+   the others threads carry them out, above the engine. They are one-shot, several may be in
+   flight for one descriptor and complete in any order, and a short count is a result. The
+   descriptor is the user's and nobody adopts it. A cancelled one mostly stays the engine's
+   until it completes (rule 3), as the kernel may be at its buffer; `close()` waits for those.
 """
 
 from __future__ import annotations
@@ -56,6 +61,10 @@ if not cython.compiled:
     POLL_READ = 8  # "it is readable", and nothing is read
     POLL_WRITE = 9  # "it is writable", and nothing is written
     EXIT = 10  # the end of the child process `size`: result its exit status
+    # Of a file that can be seeked, at `offset` (-1: at the file's own position, which moves).
+    READ_FILE = 11  # into the writable `buffer`, at most its length: result int, 0 at the end
+    WRITE_FILE = 12  # the bytes-like `buffer`, what goes: result int
+    SYNC_FILE = 13  # what was written is on the disk (fsync): result 0
 
 
 class Op:
@@ -73,6 +82,7 @@ class Op:
         self.plenty = False
         # Arguments; `size` is also the process for EXIT.
         self.size = 0
+        self.offset = -1
         self.family = 0
         self.buffer: Any = None
         self.address: Any = None
@@ -108,6 +118,8 @@ class Engine:
     name = "abstract"
     #: What the operating system tells: "readiness" or "completion".
     model = "readiness"
+    #: Whether `start()` takes READ_FILE, WRITE_FILE and SYNC_FILE; an instance may differ.
+    files: bool = False
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} cannot be copied or pickled")
