@@ -51,7 +51,7 @@ EVERYWHERE = [
 ]
 POSIX = ["evenloop.engines.connections", "evenloop.engines.datagrams", "evenloop.engines.posix"]
 BY_PLATFORM = {
-    "linux": ["evenloop.engines.epoll"],
+    "linux": ["evenloop.engines.cached", "evenloop.engines.epoll"],
     "win32": [
         "evenloop.engines.ports",
         "evenloop.engines.overlapped",
