@@ -52,6 +52,7 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
         "_default_executor",
         "_executor_shut_down",
         "_previous_wakeup_fd",
+        "_regular_files",
         "_running",
         "_signal_handlers",
         "_wakeup_fd",
@@ -281,6 +282,7 @@ def _after_fork_in_child() -> None:
     for loop in list(_all_loops):
         if not loop.is_closed():
             loop.engine.after_fork()
+            loop._after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,6 +1,7 @@
 """Readers and writers: callbacks for descriptors that are ready, the user's own.
 
 A watch is a multishot poll, and its callback a handle that runs whenever the poll completes.
+Regular files are not for the engine, unless it says so: see `regular`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evenloop.engines import engine as _engine
-from evenloop.engines.descriptors import descriptor_of, of_system
+from evenloop.engines.descriptors import descriptor_of, is_regular, of_system
 from evenloop.engines.engine import POLL_READ, POLL_WRITE
 from evenloop.handles import Handle
+from evenloop.regular import RegularFiles
 from evenloop.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ class _Watch(_engine.Op):
         self.multishot = True
         self.loop = loop
         self.handle = handle
+        #: Not the engine's.
+        self.regular = False
 
     def complete(self) -> None:
         """Run the callback."""
@@ -52,6 +56,7 @@ class Readers(Scheduler):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._watches: dict[tuple[int, int], _Watch] = {}
+        self._regular_files: RegularFiles | None = None
 
     def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
         """Call `callback(*args)` whenever `fd` (a descriptor or an object with one) is readable.
@@ -97,11 +102,31 @@ class Readers(Scheduler):
             handle._remember_source()
         previous = self._watches.pop((number, kind), None)
         if previous is not None:
-            previous.handle.cancel()
-            self.engine.cancel(previous)
+            self._end_watch(previous)
         watch = _Watch(kind, descriptor, self, handle)
-        self.engine.start(watch)
+        self._start_watch(watch)
         self._watches[number, kind] = watch
+
+    def _start_watch(self, watch: _Watch) -> None:
+        engine = self.engine
+        if engine.regular_files != "always ready" or not is_regular(watch.fd):
+            try:
+                engine.start(watch)
+                return
+            except PermissionError:
+                if not is_regular(watch.fd):
+                    raise
+        if self._regular_files is None:
+            self._regular_files = RegularFiles(self)
+        self._regular_files.start(watch)
+        watch.regular = True
+
+    def _end_watch(self, watch: _Watch) -> None:
+        watch.handle.cancel()
+        if watch.regular and self._regular_files is not None:
+            self._regular_files.cancel(watch)
+        else:
+            self.engine.cancel(watch)
 
     def _unwatch(self, kind: int, fd: Any) -> bool:
         if self.is_closed():
@@ -111,12 +136,18 @@ class Readers(Scheduler):
         watch = self._watches.pop((number, kind), None)
         if watch is None:
             return False
-        watch.handle.cancel()
-        self.engine.cancel(watch)
+        self._end_watch(watch)
         return True
+
+    def _after_fork(self) -> None:
+        """Go on in a forked child, where the engine does already."""
+        if self._regular_files is not None:
+            self._regular_files.after_fork()
 
     def _close(self) -> None:
         for watch in self._watches.values():
             watch.handle.cancel()
         self._watches.clear()
+        if self._regular_files is not None:
+            self._regular_files.close()
         super()._close()

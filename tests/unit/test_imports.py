@@ -28,6 +28,7 @@ FLOORS = [
         "readers",
         "children",
         "files",
+        "regular",
     },
     {"scheduler"},
     {"handles", "timers", "_queues", "engines", "platforms"},

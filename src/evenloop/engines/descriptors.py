@@ -25,7 +25,9 @@ from typing import Any
 __all__ = [
     "PipeEnd",
     "descriptor_of",
+    "file_state",
     "hung_up",
+    "is_regular",
     "of_system",
     "prepare_pipe",
     "reader_is_gone",
@@ -169,6 +171,45 @@ def hung_up(file: Any) -> bool:
     poller = select.poll()
     poller.register(file.fileno(), 0)
     return bool(poller.poll(0))
+
+
+def is_regular(number: int) -> bool:
+    """Whether a descriptor, as engines call it, is of a regular file; False if it is none."""
+    if ON_WINDOWS:
+        from evenloop.engines import winapi
+
+        try:
+            return winapi.handle_kind(number) == winapi.FILE
+        except OSError:
+            return False
+    try:
+        return stat.S_ISREG(fstat(number).st_mode)
+    except OSError:
+        return False
+
+
+def file_state(number: int) -> tuple[bool, int, Any]:
+    """Return if a regular file has something unread, its size, and what makes it this one.
+
+    Raises OSError if the descriptor is none.
+    """
+    if ON_WINDOWS:
+        from evenloop.engines import winapi
+
+        position, size = winapi.file_place(number)
+        return position < size, size, None
+    status = fstat(number)
+    size = status.st_size
+    position = _os.lseek(number, 0, _os.SEEK_CUR)
+    unread = position < size
+    if not size:
+        # Files of /proc do not know their size.
+        try:
+            unread = bool(_os.pread(number, 1, position))
+        except OSError:
+            # Not open for reading, or nothing that can be read.
+            unread = False
+    return unread, size, (status.st_dev, status.st_ino)
 
 
 def _open_both_ways(fd: int) -> bool:

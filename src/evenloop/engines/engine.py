@@ -120,6 +120,10 @@ class Engine:
     model = "readiness"
     #: Whether `start()` takes READ_FILE, WRITE_FILE and SYNC_FILE; an instance may differ.
     files: bool = False
+    #: How polls of regular files go: "refused" (PermissionError from `start()`), "always ready"
+    #: (never asked of the engine, then), or "watched", which means readable while unread bytes
+    #: lie behind the position.
+    regular_files: str = "always ready"
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} cannot be copied or pickled")

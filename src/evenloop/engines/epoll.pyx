@@ -99,6 +99,7 @@ cdef class EpollEngine(PosixEngine):
     """Readiness through epoll."""
 
     name = "epoll"
+    regular_files = "refused"
 
     cdef int _epfd
     cdef int _wakefd

@@ -53,6 +53,14 @@ class SelectorEngine(ReadinessEngine):
         self._events: list[tuple[selectors.SelectorKey, int]] = []
         self.selector.register(self._receiver, READABLE, None)
 
+    @property
+    def regular_files(self) -> str:  # type: ignore[override]
+        """How polls of regular files go: as the selector has it."""
+        epoll = getattr(selectors, "EpollSelector", None)
+        if epoll is not None and isinstance(self.selector, epoll):
+            return "refused"
+        return "always ready"
+
     def update(self, slot: Slot, wanted: int) -> None:
         """Make the selector watch a descriptor for `wanted`."""
         fd = slot.fd

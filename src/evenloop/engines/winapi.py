@@ -31,10 +31,12 @@ __all__ = [
     "OTHER",
     "PIPE",
     "SOCKET",
+    "AutoEvent",
     "Event",
     "cancel_call_of",
     "error",
     "exit_code",
+    "file_place",
     "file_room",
     "handle_kind",
     "is_overlapped",
@@ -299,6 +301,12 @@ def start_write(handle: int, data: bytes) -> Any:
 
 def file_room(handle: int) -> int:
     """Return how many bytes of a regular file lie behind its position."""
+    position, size = file_place(handle)
+    return size - position
+
+
+def file_place(handle: int) -> tuple[int, int]:
+    """Return the position and the size of a regular file."""
     libraries = _libraries()
     size, position, status = ctypes.c_int64(), ctypes.c_int64(), _IoStatus()
     _check(libraries.kernel32.GetFileSizeEx(handle, ctypes.byref(size)))
@@ -311,7 +319,7 @@ def file_room(handle: int) -> int:
         _FILE_POSITION_INFORMATION,
     ):
         raise error(ERROR_INVALID_HANDLE)
-    return size.value - position.value
+    return position.value, size.value
 
 
 def exit_code(process: int) -> int:
@@ -336,8 +344,10 @@ def cancel_call_of(thread_id: int) -> None:
 class Event:
     """An event that threads can wait for together with handles."""
 
+    _STAYS = True
+
     def __init__(self) -> None:
-        handle = _libraries().kernel32.CreateEventW(None, True, False, None)
+        handle = _libraries().kernel32.CreateEventW(None, self._STAYS, False, None)
         _check(handle)
         self.handle: int = handle
 
@@ -350,6 +360,12 @@ class Event:
         handle, self.handle = self.handle, 0
         if handle:
             _libraries().kernel32.CloseHandle(handle)
+
+
+class AutoEvent(Event):
+    """An event that lets one thread go on each time."""
+
+    _STAYS = False
 
 
 def wait_any(handles: list[int], seconds: float | None = None) -> int | None:

@@ -1,0 +1,1 @@
+"""Files: asynchronous ones, and readiness of regular files (row ALL-FILES)."""
