@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from evenloop.engines.descriptors import is_for_threads
 from evenloop.scheduler import Scheduler, logger
 from evenloop.transports.pipe import ReadPipeTransport, WritePipeTransport
 from evenloop.transports.process import ProcessTransport
@@ -128,7 +129,7 @@ class Processes(Scheduler):
     async def connect_read_pipe(
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], pipe: Any
     ) -> tuple[Any, Any]:
-        """Read from `pipe`, a file object over a pipe, socket or terminal.
+        """Read from `pipe`, a file object over a pipe, socket, terminal or regular file.
 
         Returns (transport, protocol); the transport is an `asyncio.ReadTransport` and owns the
         pipe. Raises ValueError for any other kind of file.
@@ -140,7 +141,7 @@ class Processes(Scheduler):
     async def connect_write_pipe(
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], pipe: Any
     ) -> tuple[Any, Any]:
-        """Write to `pipe`, a file object over a pipe, socket or terminal.
+        """Write to `pipe`, a file object over a pipe, socket, terminal or regular file.
 
         Returns (transport, protocol); the transport is an `asyncio.WriteTransport` and owns the
         pipe. Raises ValueError for any other kind of file.
@@ -158,7 +159,14 @@ class Processes(Scheduler):
     ) -> tuple[Any, Any]:
         protocol = protocol_factory()
         waiter = self.create_future()
-        transport = transport_class(self, pipe, protocol, waiter=waiter)
+        transport: Any
+        if is_for_threads(pipe):
+            from evenloop.transports.regular import ReadFileTransport, WriteFileTransport
+
+            for_files = ReadFileTransport if direction == "Read" else WriteFileTransport
+            transport = for_files(self, pipe, protocol, waiter=waiter)
+        else:
+            transport = transport_class(self, pipe, protocol, waiter=waiter)
         try:
             await waiter
         except BaseException:

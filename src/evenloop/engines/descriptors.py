@@ -27,6 +27,7 @@ __all__ = [
     "descriptor_of",
     "file_state",
     "hung_up",
+    "is_for_threads",
     "is_regular",
     "of_system",
     "prepare_pipe",
@@ -186,6 +187,16 @@ def is_regular(number: int) -> bool:
         return stat.S_ISREG(fstat(number).st_mode)
     except OSError:
         return False
+
+
+def is_for_threads(pipe: Any) -> bool:
+    """Whether a pipe is a regular file, which no stream request of this system's engines takes.
+
+    On Windows they do: a thread reads from whatever is not overlapped.
+    """
+    if ON_WINDOWS or isinstance(pipe, socket.socket) or not hasattr(pipe, "fileno"):
+        return False
+    return is_regular(pipe.fileno())
 
 
 def file_state(number: int) -> tuple[bool, int, Any]:

@@ -8,8 +8,8 @@ How pipes behave, and what follows:
   is watched for that. A terminal is not, nor a named pipe that is open both ways: such a one
   is readable when there is something to read, and never loses its reader.
 - A terminal whose other side is gone fails with EIO, which is everyday and not reported.
-- Regular files are always ready and yet block. They are refused, as asyncio does; but on
-  Windows, where a thread reads from whatever is not overlapped, they are as good as pipes.
+- Regular files are always ready and yet block. They are read and written elsewhere (`regular`);
+  on Windows a thread reads from whatever is not overlapped, and they are as good as pipes.
 """
 
 from __future__ import annotations
