@@ -265,8 +265,12 @@ class RawFile(AsyncFile[bytes]):
     async def _close(self) -> None:
         await self._transfer.idle()
         self._transfer.settle()
-        # Closing may wait, as for a server of files.
-        await self._transfer.call(self._file.close)
+        try:
+            # Closing may wait, as for a server of files.
+            await self._transfer.call(self._file.close)
+        except RuntimeError:
+            # The loop's executor was shut down.
+            self._file.close()
 
     @property
     def _readable(self) -> bool:

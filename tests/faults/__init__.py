@@ -1,0 +1,1 @@
+"""What goes wrong with files: full disks, failing ones, truncation, closing, cancellation."""
