@@ -17,6 +17,7 @@ _FILES = (
     "memory",
     "start",
     "growth",
+    "files",
 )
 
 ROWS = (
@@ -43,6 +44,10 @@ ROWS = (
     "process-cat",
     "getaddrinfo",
     "pipe-writes",
+    "file-random-1",
+    "file-random-64",
+    "file-read",
+    "file-write",
 )
 """The rows of the matrix, in their order; they come from several files."""
 
