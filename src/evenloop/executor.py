@@ -147,13 +147,17 @@ class _Link:
         future: asyncio.Future[Any],
     ) -> None:
         self.loop = loop
-        self.work = work
+        self.work: concurrent.futures.Future[Any] | None = work
         self.future = future
 
     def future_done(self, future: asyncio.Future[Any]) -> None:
         """If it was cancelled, so is the work."""
-        if future.cancelled():
-            self.work.cancel()
+        work = self.work
+        # The work remembers this link for good: without the way back its result is freed with
+        # the future's, and not by the collector some time.
+        self.work = None
+        if work is not None and future.cancelled():
+            work.cancel()
 
     def work_done(self, work: concurrent.futures.Future[Any]) -> None:
         """Hand the outcome to the loop; in whatever thread the work was done."""
@@ -161,14 +165,13 @@ class _Link:
             # Nobody waits any more.
             return
         try:
-            self.loop.call_soon_threadsafe(self.deliver)
+            self.loop.call_soon_threadsafe(self.deliver, work)
         except RuntimeError:
             # The loop was closed this moment.
             return
 
-    def deliver(self) -> None:
+    def deliver(self, work: concurrent.futures.Future[Any]) -> None:
         """Copy the outcome; on the loop's thread."""
-        work = self.work
         if work.cancelled():
             self.future.cancel()
             return

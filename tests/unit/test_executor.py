@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -194,3 +196,19 @@ def test_work_that_outlives_the_loop() -> None:
     hold.set()
     time.sleep(0.05)
     assert not future.done()
+
+
+def test_a_result_is_freed_without_the_collector() -> None:
+    class Result:
+        pass
+
+    async def main() -> weakref.ref[Result]:
+        loop = asyncio.get_running_loop()
+        return weakref.ref(await loop.run_in_executor(None, Result))
+
+    gc.disable()
+    try:
+        reference = run(evenloop.new_event_loop, main())
+        assert reference() is None
+    finally:
+        gc.enable()
