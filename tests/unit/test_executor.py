@@ -204,7 +204,12 @@ def test_a_result_is_freed_without_the_collector() -> None:
 
     async def main() -> weakref.ref[Result]:
         loop = asyncio.get_running_loop()
-        return weakref.ref(await loop.run_in_executor(None, Result))
+
+        def slowly() -> Result:
+            time.sleep(0.01)
+            return Result()
+
+        return weakref.ref(await loop.run_in_executor(None, slowly))
 
     gc.disable()
     try:
