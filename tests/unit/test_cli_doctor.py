@@ -141,6 +141,7 @@ def test_facts() -> None:
     known = facts()
     assert known["mode"] in ("compiled", "pure", "mixed")
     assert known["engine"] in {choice["name"] for choice in known["engines"]}  # type: ignore[attr-defined]
+    assert "the rest" in str(known["files"]) or "by threads" in str(known["files"])
     assert all(known[name] for name in ("version", "mode_reason", "python", "system", "kernel"))
 
 

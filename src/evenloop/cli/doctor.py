@@ -93,11 +93,13 @@ def facts() -> dict[str, Any]:
     """Which evenloop, engine, mode, Python and system this is."""
     from evenloop import _mode, engines
     from evenloop._version import __version__
+    from evenloop.files.transfer import describe_way
     from evenloop.runners import new_event_loop
 
     loop = new_event_loop()
     try:
         engine = loop.engine.name
+        files = describe_way(loop.engine)
     finally:
         loop.close()
     how = _mode.mode()
@@ -105,6 +107,7 @@ def facts() -> dict[str, Any]:
     return {
         "version": __version__,
         "engine": engine,
+        "files": files,
         "engines": [choice._asdict() for choice in engines.available()],
         "mode": how.name,
         "mode_reason": how.reason,
@@ -208,6 +211,7 @@ def _heading(known: dict[str, Any]) -> Iterable[tuple[str, str]]:
         if other["name"] != known["engine"]:
             can = "could run too" if other["usable"] else "cannot run here"
             yield "", f"{other['name']} {can}: {other['reason']}"
+    yield "files", known["files"]
     gil = "" if known["gil"] else ", free-threaded"
     yield "Python", f"{known['implementation']} {known['python']}{gil}, {known['openssl']}"
     yield "system", f"{known['system']}, {known['kernel']}, {known['machine']}"

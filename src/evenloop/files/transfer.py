@@ -30,7 +30,7 @@ from evenloop.engines import cached, descriptors
 from evenloop.engines import engine as _engine
 from evenloop.engines.engine import READ_FILE, SYNC_FILE, WRITE_FILE
 
-__all__ = ["Transfer", "in_thread", "in_thread_or"]
+__all__ = ["Transfer", "describe_way", "in_thread", "in_thread_or"]
 
 # Windows lacks pread and pwrite.
 _os: Any = importlib.import_module("os")
@@ -352,6 +352,17 @@ class Transfer:
 
 def _joined(pieces: list[bytes]) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def describe_way(engine: Any) -> str:
+    """Say for people how the data of files moves on an engine, and why."""
+    if engine.files:
+        rest = f"on the {engine.name} engine"
+    else:
+        rest = f"by threads, as the {engine.name} engine carries no requests on files out"
+    if cached.OFFERED:
+        return f"cached data at once (preadv2), the rest {rest}"
+    return f"{rest}; this system does not tell cached data from other"
 
 
 def _carrier(loop: asyncio.AbstractEventLoop) -> Any:
