@@ -5,16 +5,18 @@ On POSIX there is one kind, and a number is what it says. Windows has two: handl
 numbers that `open()` and `os.pipe()` give. Both are plain integers, so a number is read in this
 order:
 
-1. If it is the handle of a socket, that is meant.
-2. If it came from an object that is known to hold a handle (`asyncio.windows_utils.PipeHandle`,
+1. If it came from a file as `open()` makes it, its descriptor of the C run-time is meant.
+2. If it is the handle of a socket, that is meant.
+3. If it came from an object that is known to hold a handle (`asyncio.windows_utils.PipeHandle`,
    a `multiprocessing` connection, `subprocess.Handle`), that is meant.
-3. If it is a descriptor of the C run-time, the handle under it is meant.
-4. Otherwise it is taken for a handle.
+4. If it is a descriptor of the C run-time, the handle under it is meant.
+5. Otherwise it is taken for a handle.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 import select
 import socket
 import stat
@@ -64,12 +66,18 @@ def of_system(fileobj: Any, number: int) -> int:
         return number
     from evenloop.engines import winapi
 
-    if winapi.is_socket(number) or _holds_handle(fileobj):
+    if not _is_file_of_run_time(fileobj) and (winapi.is_socket(number) or _holds_handle(fileobj)):
         return number
     try:
         return winapi.os_handle(number)
     except OSError:
         return number
+
+
+def _is_file_of_run_time(fileobj: Any) -> bool:
+    """Whether it is a file, under whatever layers, that has a descriptor of the C run-time."""
+    under = getattr(fileobj, "buffer", fileobj)
+    return isinstance(getattr(under, "raw", under), io.FileIO)
 
 
 def _holds_handle(fileobj: Any) -> bool:

@@ -36,7 +36,7 @@ class RawFile(AsyncFile[bytes]):
         mode = str(getattr(file, "mode", ""))
         # What is written to a file in append mode goes to its end, wherever one says.
         self._appending = "a" in mode or bool(_flags(file.fileno()) & getattr(os, "O_APPEND", 0))
-        self._transfer = Transfer(file.fileno(), self._appending)
+        self._transfer = Transfer(file, self._appending)
         self._serial = Serial()
         # Bytes of a pipe or terminal that arrived after their reader was cancelled.
         self._kept = b""

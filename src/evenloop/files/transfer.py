@@ -140,11 +140,11 @@ class _Job:
 class Transfer:
     """One descriptor, and its data's way."""
 
-    def __init__(self, fd: int, appending: bool = False) -> None:
-        """Take a descriptor, which stays its owner's."""
-        self.fd = fd
+    def __init__(self, file: Any, appending: bool = False) -> None:
+        """Take the descriptor of an open file, which stays its owner's."""
+        fd = self.fd = file.fileno()
         #: What the engine calls it.
-        self.number = descriptors.of_system(fd, fd)
+        self.number = descriptors.of_system(file, fd)
         try:
             where = os.lseek(fd, 0, os.SEEK_CUR)
             self.seekable = True
@@ -288,11 +288,15 @@ class Transfer:
                 return _os.writev(self.fd, pieces)  # type: ignore[no-any-return]
             return _os.pwritev(self.fd, pieces, offset)  # type: ignore[no-any-return]
         data = _joined(pieces)
-        if offset < 0:
+        if offset < 0 and (_POSITIONAL or not self.seekable):
             return os.write(self.fd, data)
         if _POSITIONAL:
             return _os.pwrite(self.fd, data, offset)  # type: ignore[no-any-return]
         with self._mutex:
+            if offset < 0:
+                count = os.write(self.fd, data)
+                self._position = os.lseek(self.fd, 0, os.SEEK_CUR)
+                return count
             os.lseek(self.fd, offset, os.SEEK_SET)
             return os.write(self.fd, data)
 

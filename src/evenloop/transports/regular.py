@@ -42,7 +42,7 @@ class _FileTransport(asyncio.BaseTransport):
         self._loop = loop
         self._file: Any = pipe
         self._fd: int = pipe.fileno()
-        self._transfer = Transfer(self._fd, appending="a" in str(getattr(pipe, "mode", "")))
+        self._transfer = Transfer(pipe, appending="a" in str(getattr(pipe, "mode", "")))
         self._protocol: Any = protocol
         self._closing = False
         self._error: BaseException | None = None
@@ -183,7 +183,7 @@ class ReadFileTransport(_FileTransport, asyncio.ReadTransport):
             self._protocol.data_received(data)
             return
         while data and not self._closing:
-            buffer = self._protocol.get_buffer(len(data))
+            buffer: Any = self._protocol.get_buffer(len(data))
             if not len(buffer):
                 raise RuntimeError("get_buffer() returned an empty buffer")
             count = min(len(buffer), len(data))
