@@ -47,7 +47,7 @@ cdef enum:
 OFFERED = True
 
 
-def read_cached(int fd, Py_ssize_t size, long long offset):
+cpdef object read_cached(int fd, Py_ssize_t size, long long offset):
     """Read at most `size` bytes at `offset`; None if that would wait. See `cached.py`."""
     cdef PyObject* data = NULL
     cdef ssize_t count
