@@ -51,7 +51,12 @@ EVERYWHERE = [
 ]
 POSIX = ["evenloop.engines.connections", "evenloop.engines.datagrams", "evenloop.engines.posix"]
 BY_PLATFORM = {
-    "linux": ["evenloop.engines.cached", "evenloop.engines.epoll"],
+    "linux": [
+        "evenloop.engines.cached",
+        "evenloop.engines.epoll",
+        "evenloop.engines.ring",
+        "evenloop.engines.provided",
+    ],
     "win32": [
         "evenloop.engines.ports",
         "evenloop.engines.overlapped",
