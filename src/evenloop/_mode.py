@@ -56,6 +56,7 @@ BY_PLATFORM = {
         "evenloop.engines.epoll",
         "evenloop.engines.ring",
         "evenloop.engines.provided",
+        "evenloop.engines.uring",
     ],
     "win32": [
         "evenloop.engines.ports",

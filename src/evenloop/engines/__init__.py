@@ -6,7 +6,8 @@ contract and is the porting guide; every other file here is one way to fulfil it
 - `readiness`: what all engines share that are told "this descriptor is ready";
 - `selector`: readiness through any `selectors.BaseSelector`, wherever Python runs; with
   `blocking`, threads for what is no socket, on Windows (`selector_windows`);
-- `posix`, `connections`, `epoll`: readiness in C, on Linux.
+- `posix`, `connections`, `epoll`: readiness in C, on Linux;
+- `ring`, `provided`, `uring`: completions in C, on Linux.
 
 An engine that is asked for by name and cannot run here is an error that says why. The automatic
 choice takes the first that can, and logs the reasons of the others once, at level DEBUG.
@@ -25,6 +26,7 @@ from evenloop.engines.engine import Engine, Op
 
 if TYPE_CHECKING:
     import selectors
+    from collections.abc import Callable
 
 __all__ = ["Choice", "Engine", "Op", "available", "choose", "over_selector"]
 
@@ -56,6 +58,7 @@ class _Entry(NamedTuple):
 # In order of preference.
 _ENGINES = {
     "epoll": _Entry("epoll", "EpollEngine", True, ("linux",), "readiness through epoll, in C"),
+    "uring": _Entry("uring", "UringEngine", True, ("linux",), "completions through io_uring"),
     "iocp": _Entry("iocp", "IocpEngine", False, ("win32",), "a completion port"),
     "afd": _Entry("afd", "AfdEngine", False, ("win32",), "readiness through AFD polls"),
     "selector": _Entry(
@@ -86,15 +89,19 @@ def _load(name: str) -> type[Engine] | str:
     return getattr(module, entry.attribute)  # type: ignore[no-any-return]
 
 
+def _refused(loaded: type[Engine]) -> str:
+    """Return why the system does not let this process have an engine, or an empty string."""
+    why_not: Callable[[], str] | None = getattr(loaded, "why_not", None)
+    return "" if why_not is None else why_not()
+
+
 def available() -> list[Choice]:
     """Return every engine that evenloop knows, the preferred first, and if it can run here."""
     choices = []
     for name, entry in _ENGINES.items():
         loaded = _load(name)
-        if isinstance(loaded, str):
-            choices.append(Choice(name, False, loaded))
-        else:
-            choices.append(Choice(name, True, entry.summary))
+        reason = loaded if isinstance(loaded, str) else _refused(loaded)
+        choices.append(Choice(name, not reason, reason or entry.summary))
     return choices
 
 
@@ -128,7 +135,13 @@ def choose(engine: str | Engine | None = None, model: str = "") -> Engine:
         loaded = _load(engine)
         if isinstance(loaded, str):
             raise RuntimeError(f"the engine {engine!r} cannot run here: {loaded}")
-        return loaded()
+        try:
+            return loaded()
+        except OSError as error:
+            reason = _refused(loaded)
+            if not reason:
+                raise
+            raise RuntimeError(f"the engine {engine!r} cannot run here: {reason}") from error
     for name in _ENGINES:
         loaded = _load(name)
         if not isinstance(loaded, str):

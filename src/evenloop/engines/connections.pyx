@@ -102,6 +102,12 @@ cdef int accept_connection(Op op) except -1:
             op.error = OSError(code, os.strerror(code))
             return True
         PyErr_CheckSignals()
+    op.result = connection_of(listener, fd, &address)
+    return True
+
+
+cdef object connection_of(object listener, int fd, const sockaddr_storage* address):
+    """Return an accepted connection's socket and its address; the socket owns `fd` from now on."""
     try:
         connection = socket_class(
             family_of(listener), <int>kind_of(listener) | NONBLOCK, proto_of(listener), fd
@@ -112,8 +118,7 @@ cdef int accept_connection(Op op) except -1:
     if NONBLOCK == 0:
         connection.setblocking(False)
     # macOS has no address for a peer that is gone already.
-    op.result = (connection, address_from(&address) if is_internet(address.ss_family) else None)
-    return True
+    return (connection, address_from(address) if is_internet(address.ss_family) else None)
 
 
 cdef int connect_socket(Op op) except -1:

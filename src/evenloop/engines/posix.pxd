@@ -8,6 +8,9 @@ cdef enum:
     LARGE_READ = 256 * 1024
 
 
+cdef object os_error(int code)
+
+
 cdef class PosixEngine(ReadinessEngine):
     cdef char* _memory
     cdef char* _slab

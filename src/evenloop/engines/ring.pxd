@@ -133,7 +133,8 @@ cdef class Ring:
     cdef object cancel(self, Request request, int role)
     cdef object cancel_all(self)
     cdef int enter(self, unsigned int count, double timeout)
-    cdef int flush(self) except? -1
+    cdef int flush(self)
+    cdef object end_all(self)
     cdef bint has_news(self)
     cdef bint has_work(self)
     cdef int count_news(self)

@@ -19,7 +19,7 @@ Each completion leads to its request by the number that it carries: an index int
 three bits for the `role`, of which a `Request` may have several in flight at a time.
 """
 
-from libc.errno cimport EAGAIN, EBUSY, EINTR, EINVAL, ETIME, errno
+from libc.errno cimport EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, ETIME, errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from posix.mman cimport (
@@ -130,6 +130,12 @@ cdef tuple SETUPS = (
 cdef int ring_register(int fd, unsigned int what, void* argument, unsigned int count) noexcept:
     """Call io_uring_register()."""
     return evenloop_ring_register(fd, what, argument, count)
+
+
+# How often, and for how many seconds, the end of what was withdrawn is waited for.
+cdef enum:
+    CLOSING_WAITS = 100
+cdef double CLOSING_WAIT = 0.05
 
 
 cdef class Request:
@@ -298,15 +304,28 @@ cdef class Ring:
             done = evenloop_ring_enter(self.fd, submit, count, flags, timeout)
         return done
 
-    cdef int flush(self) except? -1:
-        """Submit, and have done what can be done without waiting."""
-        cdef int done
-        while True:
+    cdef int flush(self):
+        """Submit, and have done what can be done without waiting; minus the errno if it failed."""
+        cdef int done = -EINTR
+        while done == -EINTR:
             done = self.enter(0, 0)
-            if done >= 0 or done == -EBUSY or done == -EAGAIN:
-                return 0
-            if done != -EINTR:
-                raise OSError(-done, f"io_uring_enter: {os.strerror(-done)}")
+        return done
+
+    cdef object end_all(self):
+        """Withdraw all that is in flight, and see to its end: memory is the owners' again."""
+        cdef int attempts = 0
+        cdef int done
+        if self.fd < 0 or self._disabled:
+            return
+        self.cancel_all()
+        while attempts < CLOSING_WAITS and self.in_flight():
+            attempts += 1
+            done = self.enter(0 if self.has_news() else 1, CLOSING_WAIT)
+            if done == -EEXIST:
+                # Another thread's: the kernel ends it all when the ring is closed.
+                return
+            while self.deliver_one():
+                pass
 
     # ---- completions -----------------------------------------------------------------------
 

@@ -1,0 +1,70 @@
+from evenloop.engines.engine cimport Op
+from evenloop.engines.posix cimport PosixEngine
+from evenloop.engines.provided cimport Provided
+from evenloop.engines.readiness cimport Slot
+from evenloop.engines.ring cimport Request, Ring
+
+cdef enum:
+    # What is in flight for a descriptor: a poll each way, and a multishot receive or accept.
+    ROLE_IN = 0
+    ROLE_OUT = 1
+    ROLE_DATA = 2
+    ROLE_CONNECTIONS = 3
+    READING = 1 << ROLE_IN | 1 << ROLE_DATA | 1 << ROLE_CONNECTIONS
+
+
+cdef class Note(Request):
+    cdef UringEngine engine
+    # Whose: None once the descriptor is forgotten.
+    cdef Slot slot
+    # Bits by role: in flight, and of these withdrawn.
+    cdef int roles
+    cdef int ending
+    # Came while nobody waited: bytes of a stream, connections, an error.
+    cdef bytes held
+    cdef list connections
+    cdef object fault
+    # Is in the engine's list of those with something to deliver.
+    cdef bint listed
+    # The kernel does not do this one by multishot requests.
+    cdef bint plain
+    # Reads that are still to be made directly, as the stream is a fast one.
+    cdef int bulk
+
+    cdef bint has_news(self)
+    cdef object drop(self)
+
+
+cdef class Waker(Request):
+    cdef UringEngine engine
+
+
+cdef class UringEngine(PosixEngine):
+    cdef Ring _ring
+    cdef Provided _buffers
+    cdef Waker _waker
+    cdef int _wakefd
+    cdef int _signal_reader
+    cdef int _signal_writer
+    # Something was withdrawn that the kernel has not been told of.
+    cdef bint _withdrawn
+    # Completions are only noted, not delivered.
+    cdef bint _quiet
+    cdef list _news
+    cdef Py_ssize_t _exhausted
+
+    cdef object _open(self)
+    cdef object _close_descriptors(self)
+    cdef object _watch(self, int fd, int role)
+    cdef int _reading_role(self, Slot slot, Note note) except -1
+    cdef object _submit(self, Note note, int role)
+    cdef object _end_all(self, Note note, int roles)
+    cdef object _flush(self)
+    cdef object _enlist(self, Note note)
+    cdef object _measured(self, Note note, Py_ssize_t count)
+    cdef object _drain(self, int fd)
+    cdef object _received(self, Note note, Slot slot, int result, unsigned int flags)
+    cdef object _accepted(self, Note note, Slot slot, int result)
+    cdef object _polled(self, Slot slot, int role, int result)
+    cdef object _deliver_news(self)
+    cdef object _move(self, bint child)

@@ -1,0 +1,655 @@
+"""The `uring` engine: completions through io_uring on Linux.
+
+How io_uring behaves, and what follows (`ring` says how it is entered):
+
+- A multishot receive brings the data with the event, in a buffer that the kernel chose when
+  there was something to put into it. So what a transport owns is received that way: a message
+  costs no call of its own, and a connection that waits no memory.
+- A buffer has to be copied from. A stream that fills one is read directly for a while, into
+  what will be the result, whenever a poll says that it can be.
+- The kernel does its part only while the ring is entered. So a receive that is withdrawn brings
+  no more than what has come already, which is kept for the next request; and while no receive is
+  in flight a descriptor may be read directly, nothing can come in between.
+- A send mostly goes at once, and then a plain call is the shortest way. So the rest is sent when
+  a poll says that there is room.
+- A poll completes once. It is put up again before the next wait, for as long as somebody waits,
+  with the same call that waits; it reports at once what is still so, which makes it
+  level-triggered. So what is the user's (`sock_*`, `add_reader`) is readiness here, as it is with
+  a completion port: free at once when it is taken back, and no memory of the user's is lent out.
+- A request holds its file: a socket that is closed is not closed before its requests have ended.
+  So what is withdrawn from a descriptor that may be closed now is withdrawn in this moment.
+- Regular files are always ready. They are refused with EPERM, as epoll does.
+- One thread alone may enter a ring. A loop that goes on in another one gets a new ring.
+
+All requests of one descriptor belong to its `Note`, which the slot of the readiness machinery
+holds: `update` puts them up and takes them down, and their completions go through `dispatch`.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport (
+    EAGAIN, EBADFD, EBUSY, ECONNABORTED, EEXIST, EINTR, EINVAL, ENOBUFS, ENOTSOCK, EOPNOTSUPP,
+    EPERM, ETIME, errno,
+)
+from libc.stdint cimport uint32_t, uint64_t
+from posix.unistd cimport close, read, write
+
+from evenloop.engines.addresses cimport sockaddr, sockaddr_storage, socklen_t
+from evenloop.engines.connections cimport connection_of, is_ordinary
+from evenloop.engines.engine cimport ACCEPT, RECV, RECV_INTO, Op
+from evenloop.engines.posix cimport PosixEngine, os_error
+from evenloop.engines.provided cimport BUFFER_SIZE, Provided
+from evenloop.engines.readiness cimport READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
+from evenloop.engines.ring cimport (
+    ACCEPT_MULTISHOT, CQE_BUFFER, CQE_MORE, OP_ACCEPT, OP_POLL_ADD, OP_READ_MULTISHOT, OP_RECV,
+    POLL_MULTISHOT, RECV_MULTISHOT, SQE_BUFFER_SELECT, Request, Ring, Sqe,
+)
+
+import os
+import stat
+
+cdef extern from "<errno.h>":
+    enum:
+        ECANCELED
+
+cdef extern from "<poll.h>":
+    enum:
+        POLLIN
+        POLLOUT
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+    int eventfd(unsigned int value, int flags)
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        SOCK_CLOEXEC
+        SOCK_NONBLOCK
+    int getpeername(int fd, sockaddr* address, socklen_t* size)
+
+cdef extern from *:
+    """
+    #include <endian.h>
+    #include <stdint.h>
+
+    /* The kernel takes the events of a poll in the order of a little machine's halves. */
+    #if __BYTE_ORDER == __BIG_ENDIAN
+    #define EVENLOOP_EVENTS(events) (((uint32_t)(events) << 16) | ((uint32_t)(events) >> 16))
+    #else
+    #define EVENLOOP_EVENTS(events) ((uint32_t)(events))
+    #endif
+    """
+    uint32_t EVENLOOP_EVENTS(int events)
+
+cdef enum:
+    REQUESTS = 512
+    COMPLETIONS = 8192
+    # Reads made directly after one that filled a buffer, and after which a stream is no longer
+    # taken for a fast one.
+    BULK = 8
+
+# A day; longer waits are taken in pieces.
+cdef double LONGEST_WAIT = 86400.0
+
+
+cdef class Note(Request):
+    """All that the kernel has to do for one descriptor."""
+
+    cdef object arrived(self, int role, int result, unsigned int flags):
+        cdef UringEngine engine = self.engine
+        cdef Slot slot = self.slot
+        if not flags & CQE_MORE:
+            self.roles &= ~(1 << role)
+            self.ending &= ~(1 << role)
+        if slot is None:
+            # Forgotten meanwhile: nobody wants it.
+            if flags & CQE_BUFFER:
+                engine._buffers.give_back(flags)
+            elif role == ROLE_CONNECTIONS and result >= 0:
+                close(result)
+            return
+        if role == ROLE_OUT:
+            slot.armed &= ~WRITABLE
+        elif not self.roles & READING:
+            slot.armed &= ~READABLE
+        engine.events += 1
+        try:
+            if role == ROLE_DATA:
+                engine._received(self, slot, result, flags)
+            elif role == ROLE_CONNECTIONS:
+                engine._accepted(self, slot, result)
+            else:
+                engine._polled(slot, role, result)
+        finally:
+            if self.slot is not None and (wanted_by(slot) != slot.armed or slot.owner is None):
+                engine._mark(slot)
+
+    cdef bint has_news(self):
+        """Return whether there is something for whoever asks next."""
+        return self.held is not None or self.fault is not None or len(self.connections or ()) > 0
+
+    cdef object drop(self):
+        """Let go: the descriptor is another file's, or about to be closed."""
+        self.slot = None
+        self.held = self.fault = None
+        if self.connections:
+            for connection, _ in self.connections:
+                connection.close()
+            self.connections = None
+
+
+cdef class Waker(Request):
+    """What ends a wait from outside: other threads (ROLE_IN), and signal handlers (ROLE_OUT)."""
+
+    cdef object arrived(self, int role, int result, unsigned int flags):
+        cdef UringEngine engine = self.engine
+        if engine is None:
+            return
+        if role == ROLE_OUT:
+            engine._drain(engine._signal_reader)
+        # The counter of the other is never read: every write to it is an event.
+        if not flags & CQE_MORE:
+            engine._watch(engine._wakefd if role == ROLE_IN else engine._signal_reader, role)
+
+
+cdef class UringEngine(PosixEngine):
+    """Completions through io_uring."""
+
+    name = "uring"
+    model = "completion"
+
+    def __cinit__(self):
+        self._wakefd = self._signal_reader = self._signal_writer = -1
+
+    def __init__(self):
+        PosixEngine.__init__(self)
+        self._news = []
+        self._open()
+
+    def __dealloc__(self):
+        self._close_descriptors()
+
+    @staticmethod
+    def why_not():
+        """Return why this process may not have a ring, or an empty string."""
+        try:
+            Ring(8, 16).close()
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    cdef object _open(self):
+        self._ring = Ring(REQUESTS, COMPLETIONS)
+        self._buffers = Provided(self._ring)
+        self._waker = Waker()
+        self._waker.engine = self
+        if self._wakefd < 0:
+            self._wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+            if self._wakefd < 0:
+                raise os_error(errno)
+        self._watch(self._wakefd, ROLE_IN)
+        if self._signal_reader >= 0:
+            self._watch(self._signal_reader, ROLE_OUT)
+
+    cdef object _close_descriptors(self):
+        for fd in (self._wakefd, self._signal_reader, self._signal_writer):
+            if fd >= 0:
+                close(fd)
+        self._wakefd = self._signal_reader = self._signal_writer = -1
+
+    cdef object _watch(self, int fd, int role):
+        """Poll a descriptor of the engine's own, again and again."""
+        cdef Sqe* sqe = self._ring.prepare(self._waker, role)
+        sqe.opcode = OP_POLL_ADD
+        sqe.fd = fd
+        sqe.op_flags = EVENLOOP_EVENTS(POLLIN)
+        sqe.length = POLL_MULTISHOT
+
+    # ---- telling the kernel ----------------------------------------------------------------
+
+    cpdef object update(self, Slot slot, int wanted):
+        cdef Note note = slot.note
+        cdef int role
+        if note is None:
+            slot.armed = 0
+            if wanted == 0:
+                return
+            if slot.owner is None and slot.sock is None:
+                _check_pollable(slot.fd)
+            note = slot.note = Note()
+            note.engine = self
+            note.slot = slot
+        self.changes += 1
+        if wanted & READABLE:
+            role = self._reading_role(slot, note)
+            self._end_all(note, READING & ~(1 << role))
+            # Another one is at its end: when it has come this is looked at again.
+            if not note.roles & READING:
+                self._submit(note, role)
+        else:
+            self._end_all(note, READING)
+        if not wanted & WRITABLE:
+            self._end_all(note, 1 << ROLE_OUT)
+        elif not note.roles & 1 << ROLE_OUT:
+            self._submit(note, ROLE_OUT)
+        slot.armed = wanted
+        if wanted == 0 and slot.owner is None and self._withdrawn:
+            # Its user may close it now.
+            self._flush()
+
+    cdef int _reading_role(self, Slot slot, Note note) except -1:
+        """Return how the kernel shall serve whoever reads."""
+        cdef Op op = slot.reader
+        if note.plain:
+            return ROLE_IN
+        if (op.kind == RECV or op.kind == RECV_INTO) and slot.owner is not None and note.bulk == 0:
+            return ROLE_DATA
+        if op.kind == ACCEPT and op.multishot and is_ordinary(op.sock):
+            return ROLE_CONNECTIONS
+        return ROLE_IN
+
+    cdef object _submit(self, Note note, int role):
+        cdef Sqe* sqe = self._ring.prepare(note, role)
+        cdef Slot slot = note.slot
+        note.roles |= 1 << role
+        sqe.fd = slot.fd
+        if role == ROLE_DATA:
+            if slot.reader.sock is None:
+                sqe.opcode = OP_READ_MULTISHOT
+                sqe.offset = <uint64_t>-1
+            else:
+                sqe.opcode = OP_RECV
+                sqe.ioprio = RECV_MULTISHOT
+            sqe.flags = SQE_BUFFER_SELECT
+            sqe.group = self._buffers.group
+        elif role == ROLE_CONNECTIONS:
+            sqe.opcode = OP_ACCEPT
+            sqe.ioprio = ACCEPT_MULTISHOT
+            sqe.op_flags = SOCK_NONBLOCK | SOCK_CLOEXEC
+        else:
+            sqe.opcode = OP_POLL_ADD
+            sqe.op_flags = EVENLOOP_EVENTS(POLLIN if role == ROLE_IN else POLLOUT)
+
+    cdef object _end_all(self, Note note, int roles):
+        """Withdraw what is in flight of these roles."""
+        cdef int role
+        roles &= note.roles & ~note.ending
+        if roles == 0:
+            return
+        note.ending |= roles
+        self._withdrawn = True
+        for role in range(ROLE_CONNECTIONS + 1):
+            if roles & 1 << role:
+                self._ring.cancel(note, role)
+
+    cdef object _flush(self):
+        """Have the kernel end what was withdrawn, now."""
+        cdef int done
+        self._withdrawn = False
+        if self._ring._disabled:
+            # Nothing has been submitted yet: both will be, one right after the other.
+            return
+        done = self._ring.flush()
+        if done == -EEXIST:
+            self._move(False)
+
+    cdef Slot _renewed(self, Slot slot):
+        cdef Note note = slot.note
+        cdef Slot replacement = ReadinessEngine._renewed(self, slot)
+        if note is not None:
+            slot.note = None
+            self._end_all(note, note.roles)
+            note.drop()
+            if self._withdrawn:
+                self._flush()
+        return replacement
+
+    # ---- requests --------------------------------------------------------------------------
+
+    cpdef bint start(self, Op op) except -1:
+        cdef bint finished = ReadinessEngine.start(self, op)
+        cdef Slot slot
+        cdef Note note
+        if not finished:
+            slot = <Slot>self._slots[op.fd]
+            note = slot.note
+            if note is not None and slot.reader is op and note.has_news():
+                self._enlist(note)
+        return finished
+
+    cdef bint _at_once(self, Slot slot, Op op) except -1:
+        if op.kind == RECV and slot.left > 0:
+            # A poll that is put up looks at once: nothing is missed.
+            slot.left -= 1
+            return False
+        return ReadinessEngine._at_once(self, slot, op)
+
+    cdef bint attempt_recv(self, Op op) except -1:
+        cdef Note note = (<Slot>self._slots[op.fd]).note
+        cdef bytes data
+        if note is None:
+            return PosixEngine.attempt_recv(self, op)
+        data = note.held
+        if data is not None:
+            if 0 < op.size < PyBytes_GET_SIZE(data):
+                op.result = data[:op.size]
+                note.held = data[op.size:]
+            else:
+                op.result = data
+                note.held = None
+            return True
+        if note.fault is not None:
+            op.error = note.fault
+            note.fault = None
+            return True
+        if note.roles & 1 << ROLE_DATA:
+            return False
+        if not PosixEngine.attempt_recv(self, op):
+            return False
+        if op.error is None:
+            self._measured(note, PyBytes_GET_SIZE(op.result))
+        return True
+
+    cdef bint attempt_recv_into(self, Op op) except -1:
+        cdef Note note = (<Slot>self._slots[op.fd]).note
+        cdef bytes data
+        cdef Py_ssize_t room
+        if note is None:
+            return PosixEngine.attempt_recv_into(self, op)
+        data = note.held
+        if data is not None:
+            buffer = op.acquire()
+            if buffer is None:
+                return False
+            room = fill(buffer, data)
+            op.result = room
+            note.held = data[room:] if room < PyBytes_GET_SIZE(data) else None
+            return True
+        if note.fault is not None:
+            op.error = note.fault
+            note.fault = None
+            return True
+        if note.roles & 1 << ROLE_DATA:
+            return False
+        if not PosixEngine.attempt_recv_into(self, op):
+            return False
+        if op.error is None:
+            self._measured(note, op.result)
+        return True
+
+    cdef object _measured(self, Note note, Py_ssize_t count):
+        """Judge by a direct read whether the next ones shall be direct too."""
+        if count >= BUFFER_SIZE:
+            note.bulk = BULK
+        elif note.bulk > 0:
+            note.bulk -= 1
+
+    cpdef bint attempt(self, Op op) except -1:
+        cdef Note note
+        if op.kind == ACCEPT:
+            note = (<Slot>self._slots[op.fd]).note
+            if note is not None:
+                if note.connections:
+                    op.result = note.connections.pop(0)
+                    return True
+                if note.fault is not None:
+                    op.error = note.fault
+                    note.fault = None
+                    return True
+                if note.roles & 1 << ROLE_CONNECTIONS:
+                    return False
+        return PosixEngine.attempt(self, op)
+
+    # ---- events ----------------------------------------------------------------------------
+
+    cdef object _polled(self, Slot slot, int role, int result):
+        """A poll has come back."""
+        if result >= 0:
+            if not self._quiet:
+                self.dispatch(slot, READABLE if role == ROLE_IN else WRITABLE)
+        elif result != -ECANCELED:
+            self._fail(slot, os_error(-result))
+            if not self._quiet:
+                self._deliver_failures()
+
+    cdef object _received(self, Note note, Slot slot, int result, unsigned int flags):
+        """A multishot receive has brought something, or come to its end."""
+        cdef Op op = slot.reader
+        cdef bytes data
+        if result > 0:
+            data = PyBytes_FromStringAndSize(self._buffers.data(flags), result)
+            self._buffers.give_back(flags)
+            if result >= BUFFER_SIZE and slot.owner is not None:
+                note.bulk = BULK
+                self._end_all(note, 1 << ROLE_DATA)
+            if note.held is not None:
+                note.held += data
+            elif op is not None and op.kind == RECV and op.multishot and not op.size and \
+                    not self._quiet:
+                # The straight way.
+                op.error = None
+                op.result = data
+                op.complete()
+                return
+            else:
+                note.held = data
+        else:
+            if flags & CQE_BUFFER:
+                self._buffers.give_back(flags)
+            if result == 0:
+                # The end: it comes again and again, as long as somebody asks.
+                if note.held is None:
+                    note.held = b""
+            elif result == -ENOBUFS:
+                self._exhausted += 1
+                self._buffers.grow()
+            elif result == -ECANCELED:
+                return
+            elif result in _NOT_THAT_WAY:
+                note.plain = True
+                return
+            elif note.fault is None:
+                note.fault = os_error(-result)
+        if self._quiet:
+            return
+        self.dispatch(slot, READABLE)
+        if note.slot is slot and slot.reader is not None and note.has_news():
+            self._enlist(note)
+
+    cdef object _accepted(self, Note note, Slot slot, int result):
+        """A multishot accept has brought a connection, or come to its end."""
+        cdef sockaddr_storage address
+        cdef socklen_t size = sizeof(address)
+        if result >= 0:
+            address.ss_family = 0
+            if slot.reader is None and slot.sock is None:
+                close(result)
+                return
+            if getpeername(result, <sockaddr*>&address, &size) < 0:
+                # Gone again.
+                close(result)
+                note.fault = os_error(ECONNABORTED)
+            else:
+                if note.connections is None:
+                    note.connections = []
+                note.connections.append(connection_of(slot.sock, result, &address))
+        elif result == -ECANCELED:
+            return
+        elif result in _NOT_THAT_WAY:
+            note.plain = True
+            return
+        else:
+            note.fault = os_error(-result)
+        if self._quiet:
+            return
+        self.dispatch(slot, READABLE)
+        if note.slot is slot and slot.reader is not None and note.has_news():
+            self._enlist(note)
+
+    cdef object _enlist(self, Note note):
+        """Have what is there delivered in the next round."""
+        if not note.listed:
+            note.listed = True
+            self._news.append(note)
+
+    cdef object _deliver_news(self):
+        cdef Note note
+        cdef Slot slot
+        cdef list news = self._news
+        self._news = []
+        while news:
+            note = <Note>news.pop(0)
+            note.listed = False
+            slot = note.slot
+            if slot is None or slot.reader is None or not note.has_news():
+                continue
+            try:
+                self.dispatch(slot, READABLE)
+            except BaseException:
+                self._news = news + self._news
+                raise
+            finally:
+                if note.slot is slot and slot.reader is not None:
+                    if note.has_news():
+                        self._enlist(note)
+                    elif wanted_by(slot) != slot.armed:
+                        self._mark(slot)
+
+    # ---- waiting ---------------------------------------------------------------------------
+
+    cpdef bint wait(self, double timeout) except -1:
+        cdef Ring ring = self._ring
+        cdef int done = 0
+        if self._dirty:
+            self.reconcile()
+        self.waits += 1
+        if self._failures or self._news or ring.has_news():
+            timeout = 0
+        if timeout != 0:
+            # A signal that came since the last bytecode has not been handled yet.
+            PyErr_CheckSignals()
+            if timeout > LONGEST_WAIT:
+                timeout = LONGEST_WAIT
+            done = ring.enter(1, timeout)
+            self._withdrawn = False
+        elif ring.has_work():
+            done = ring.enter(0, 0)
+            self._withdrawn = False
+        if done < 0:
+            if done == -EINTR:
+                PyErr_CheckSignals()
+            elif done == -EEXIST:
+                self._move(False)
+                return self.wait(timeout)
+            elif done != -ETIME and done != -EBUSY and done != -EAGAIN:
+                raise os_error(-done)
+        return ring.has_news() or len(self._news) > 0 or len(self._failures) > 0
+
+    cpdef object deliver(self):
+        cdef int count = self._ring.count_news()
+        if self._failures:
+            self._deliver_failures()
+        if self._news:
+            self._deliver_news()
+        # What comes meanwhile is for the next round; what an interrupt leaves is still there.
+        while count > 0 and self._ring.deliver_one():
+            count -= 1
+
+    cpdef object wake(self):
+        cdef uint64_t one = 1
+        self.wakes += 1
+        # A full counter or a closed engine: there is nobody left to wake.
+        write(self._wakefd, &one, sizeof(one))
+
+    cdef object _drain(self, int fd):
+        cdef char junk[512]
+        while read(fd, junk, sizeof(junk)) == sizeof(junk):
+            pass
+
+    def signal_fd(self):
+        """Return the writing end of a pipe that ends a wait."""
+        if self._signal_writer < 0:
+            self._signal_reader, self._signal_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._watch(self._signal_reader, ROLE_OUT)
+        return self._signal_writer
+
+    def stats(self):
+        """Return counters since the start; `enters` are the system calls that waited or looked."""
+        return PosixEngine.stats(self) | {
+            "enters": self._ring.enters, "exhausted": self._exhausted,
+        }
+
+    # ---- the end ---------------------------------------------------------------------------
+
+    cdef object _move(self, bint child):
+        """Go on with a new ring: in a forked child, or in another thread."""
+        cdef Ring old = self._ring
+        cdef Slot slot
+        cdef Note note
+        if not child:
+            # What has come already is ours.
+            self._quiet = True
+            try:
+                while old.deliver_one():
+                    pass
+            finally:
+                self._quiet = False
+        self._waker.engine = None
+        for request in old.abandon():
+            if isinstance(request, Note):
+                note = request
+                note.roles = note.ending = 0
+                slot = note.slot
+                if slot is not None:
+                    slot.armed = 0
+                    self._mark(slot)
+                    if not child and note.has_news():
+                        self._enlist(note)
+        if child:
+            self._close_descriptors()
+        self._open()
+
+    def after_fork(self):
+        """Wait with a ring of our own from now on, not with the parent's."""
+        self._move(True)
+
+    def close(self):
+        """End what is in flight, and give the ring back."""
+        cdef Slot slot
+        cdef Note note
+        self._waker.engine = None
+        for slot in self._slots:
+            if slot is not None and slot.note is not None:
+                note = slot.note
+                note.drop()
+        if self._ring.fd >= 0:
+            self._ring.end_all()
+        self._slots.clear()
+        self._dirty.clear()
+        self._news.clear()
+        self._ring.close()
+        self._close_descriptors()
+
+
+# Answers of the kernel that mean: not by a multishot request.
+cdef tuple _NOT_THAT_WAY = (-EINVAL, -EOPNOTSUPP, -ENOTSOCK, -EAGAIN, -EBADFD)
+
+
+cdef object _check_pollable(int fd):
+    """Raise OSError for what cannot be polled, as epoll does."""
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        raise os_error(EPERM)
+
+
+cdef Py_ssize_t fill(object buffer, bytes data) except -1:
+    """Copy the beginning of `data` into a writable buffer; return how much."""
+    cdef Py_ssize_t room
+    with memoryview(buffer) as view, view.cast("B") as target:
+        if view.readonly:
+            raise TypeError("a writable bytes-like object is needed")
+        room = min(len(data), len(target))
+        target[:room] = data[:room]
+    return room
