@@ -56,6 +56,7 @@ BY_PLATFORM = {
         "evenloop.engines.epoll",
         "evenloop.engines.ring",
         "evenloop.engines.provided",
+        "evenloop.engines.ring_files",
         "evenloop.engines.uring",
     ],
     "win32": [

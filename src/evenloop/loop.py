@@ -257,7 +257,7 @@ class ProactorEventLoop(EventLoop):
 
     def __init__(self) -> None:
         """Make a loop on the best completion engine of this system."""
-        super().__init__()
+        super().__init__(choose(model="completion"))
 
 
 def _debug_by_default() -> bool:

@@ -152,9 +152,7 @@ def test_reading_a_file_into_memory_that_is_kept(one: Any, tmp_path: Any) -> Non
     target = ctypes.create_string_buffer(16)
     with open(tmp_path / "f", "rb") as file:
         address = ctypes.addressof(target)
-        one.issue(
-            READ, file.fileno(), notes, address=address, length=4, offset=3, keep=target
-        )
+        one.issue(READ, file.fileno(), notes, address=address, length=4, offset=3, keep=target)
         while not notes:
             one.turn(1)
     assert notes.results == [4]
@@ -193,9 +191,7 @@ def test_running_out_of_buffers_and_having_more(one: Any, pair: Any, first: int)
     pair[1].send(bytes(64 * first + 64))
 
     def receive() -> None:
-        one.issue(
-            RECV, pair[0].fileno(), notes, ioprio=MULTISHOT_RECV, flags=BUFFER_SELECT
-        )
+        one.issue(RECV, pair[0].fileno(), notes, ioprio=MULTISHOT_RECV, flags=BUFFER_SELECT)
 
     receive()
     one.turn(1)

@@ -115,7 +115,8 @@ def over_selector(selector: selectors.BaseSelector) -> Engine:
 def choose(engine: str | Engine | None = None, model: str = "") -> Engine:
     """Return a new engine: the one asked for, the environment's, or else the best one here.
 
-    `model`, "readiness" or "completion", is what the best one is chosen among.
+    `model`, "readiness" or "completion", is what the best one is chosen among; where the system
+    offers no completions it is one of readiness.
 
     Raises ValueError for a name that no engine has, RuntimeError for an engine that cannot run
     here, and TypeError for anything that is neither a name, an `Engine` nor None.
@@ -150,8 +151,11 @@ def choose(engine: str | Engine | None = None, model: str = "") -> Engine:
             try:
                 return loaded()
             except OSError as error:
-                loaded = str(error)
+                loaded = _refused(loaded) or str(error)
         if name not in _told:
             _told.add(name)
             logger.debug("evenloop does not use the engine %r: %s", name, loaded)
+    if model == "completion":
+        # As good as it gets: readiness completes the same requests.
+        return choose(model="readiness")
     raise RuntimeError("no engine can run here")  # pragma: no cover

@@ -3,6 +3,7 @@ from evenloop.engines.posix cimport PosixEngine
 from evenloop.engines.provided cimport Provided
 from evenloop.engines.readiness cimport Slot
 from evenloop.engines.ring cimport Request, Ring
+from evenloop.engines.ring_files cimport RingFiles
 
 cdef enum:
     # What is in flight for a descriptor: a poll each way, and a multishot receive or accept.
@@ -42,6 +43,7 @@ cdef class Waker(Request):
 cdef class UringEngine(PosixEngine):
     cdef Ring _ring
     cdef Provided _buffers
+    cdef RingFiles _files
     cdef Waker _waker
     cdef int _wakefd
     cdef int _signal_reader

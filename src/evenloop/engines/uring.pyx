@@ -28,15 +28,17 @@ holds: `update` puts them up and takes them down, and their completions go throu
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport (
-    EAGAIN, EBADFD, EBUSY, ECONNABORTED, EEXIST, EINTR, EINVAL, ENOBUFS, ENOTSOCK, EOPNOTSUPP,
-    EPERM, ETIME, errno,
+    EACCES, EAGAIN, EBADFD, EBUSY, ECONNABORTED, EEXIST, EINTR, EINVAL, ENOBUFS, ENOSYS, ENOTSOCK,
+    EOPNOTSUPP, EPERM, ETIME, errno,
 )
 from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport close, read, write
 
 from evenloop.engines.addresses cimport sockaddr, sockaddr_storage, socklen_t
 from evenloop.engines.connections cimport connection_of, is_ordinary
-from evenloop.engines.engine cimport ACCEPT, RECV, RECV_INTO, Op
+from evenloop.engines.engine cimport (
+    ACCEPT, READ_FILE, RECV, RECV_INTO, SYNC_FILE, WRITE_FILE, Op,
+)
 from evenloop.engines.posix cimport PosixEngine, os_error
 from evenloop.engines.provided cimport BUFFER_SIZE, Provided
 from evenloop.engines.readiness cimport READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
@@ -44,6 +46,8 @@ from evenloop.engines.ring cimport (
     ACCEPT_MULTISHOT, CQE_BUFFER, CQE_MORE, OP_ACCEPT, OP_POLL_ADD, OP_READ_MULTISHOT, OP_RECV,
     POLL_MULTISHOT, RECV_MULTISHOT, SQE_BUFFER_SELECT, Request, Ring, Sqe,
 )
+
+from evenloop.engines.ring_files cimport RingFiles
 
 import os
 import stat
@@ -159,6 +163,7 @@ cdef class UringEngine(PosixEngine):
 
     name = "uring"
     model = "completion"
+    files = True
 
     def __cinit__(self):
         self._wakefd = self._signal_reader = self._signal_writer = -1
@@ -177,12 +182,21 @@ cdef class UringEngine(PosixEngine):
         try:
             Ring(8, 16).close()
         except OSError as error:
-            return error.strerror or str(error)
+            reason = error.strerror
+            if error.errno == EPERM or error.errno == EACCES:
+                reason = "io_uring is forbidden (kernel.io_uring_disabled, or a seccomp filter)"
+            elif error.errno == ENOSYS:
+                reason = "this kernel has no io_uring, or a seccomp filter hides it"
+            return f"{reason}; ProactorEventLoop is one of readiness"
         return ""
 
     cdef object _open(self):
         self._ring = Ring(REQUESTS, COMPLETIONS)
         self._buffers = Provided(self._ring)
+        if self._files is None:
+            self._files = RingFiles(self._ring)
+        else:
+            self._files.move(self._ring)
         self._waker = Waker()
         self._waker.engine = self
         if self._wakefd < 0:
@@ -309,15 +323,26 @@ cdef class UringEngine(PosixEngine):
     # ---- requests --------------------------------------------------------------------------
 
     cpdef bint start(self, Op op) except -1:
-        cdef bint finished = ReadinessEngine.start(self, op)
+        cdef bint finished
         cdef Slot slot
         cdef Note note
+        if op.kind == READ_FILE or op.kind == WRITE_FILE or op.kind == SYNC_FILE:
+            return self._files.start(op)
+        finished = ReadinessEngine.start(self, op)
         if not finished:
             slot = <Slot>self._slots[op.fd]
             note = slot.note
             if note is not None and slot.reader is op and note.has_news():
                 self._enlist(note)
         return finished
+
+    cpdef object cancel(self, Op op):
+        if op.active and (
+            op.kind == READ_FILE or op.kind == WRITE_FILE or op.kind == SYNC_FILE
+        ):
+            self._files.cancel(op)
+            return False
+        return ReadinessEngine.cancel(self, op)
 
     cdef bint _at_once(self, Slot slot, Op op) except -1:
         if op.kind == RECV and slot.left > 0:
@@ -609,6 +634,7 @@ cdef class UringEngine(PosixEngine):
                         self._enlist(note)
         if child:
             self._close_descriptors()
+            self._failures.extend(self._files.abandon())
         self._open()
 
     def after_fork(self):
@@ -624,8 +650,8 @@ cdef class UringEngine(PosixEngine):
             if slot is not None and slot.note is not None:
                 note = slot.note
                 note.drop()
-        if self._ring.fd >= 0:
-            self._ring.end_all()
+        self._files.close()
+        self._ring.end_all()
         self._slots.clear()
         self._dirty.clear()
         self._news.clear()
