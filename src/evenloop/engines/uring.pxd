@@ -5,6 +5,10 @@ from evenloop.engines.readiness cimport Slot
 from evenloop.engines.ring cimport Request, Ring
 from evenloop.engines.ring_files cimport RingFiles
 
+cdef extern from "<sys/socket.h>" nogil:
+    struct msghdr:
+        unsigned int msg_namelen
+
 cdef enum:
     # What is in flight for a descriptor: a poll each way, and a multishot receive or accept.
     ROLE_IN = 0
@@ -27,6 +31,8 @@ cdef class Note(Request):
     cdef object fault
     # Is in the engine's list of those with something to deliver.
     cdef bint listed
+    # Whose buffers what is received comes in.
+    cdef Provided buffers
     # The kernel does not do this one by multishot requests.
     cdef bint plain
     # Reads that are still to be made directly, as the stream is a fast one.
@@ -43,6 +49,9 @@ cdef class Waker(Request):
 cdef class UringEngine(PosixEngine):
     cdef Ring _ring
     cdef Provided _buffers
+    # For datagrams, from the first that are received on; and what the kernel shall put before them.
+    cdef Provided _packets
+    cdef msghdr _head
     cdef RingFiles _files
     cdef Waker _waker
     cdef int _wakefd
@@ -66,6 +75,7 @@ cdef class UringEngine(PosixEngine):
     cdef object _measured(self, Note note, Py_ssize_t count)
     cdef object _drain(self, int fd)
     cdef object _received(self, Note note, Slot slot, int result, unsigned int flags)
+    cdef object _received_from(self, Note note, Slot slot, int result, unsigned int flags)
     cdef object _accepted(self, Note note, Slot slot, int result)
     cdef object _polled(self, Slot slot, int role, int result)
     cdef object _deliver_news(self)

@@ -37,14 +37,15 @@ from posix.unistd cimport close, read, write
 from evenloop.engines.addresses cimport sockaddr, sockaddr_storage, socklen_t
 from evenloop.engines.connections cimport connection_of, is_ordinary
 from evenloop.engines.engine cimport (
-    ACCEPT, READ_FILE, RECV, RECV_INTO, SYNC_FILE, WRITE_FILE, Op,
+    ACCEPT, READ_FILE, RECV, RECV_INTO, RECVFROM, SYNC_FILE, WRITE_FILE, Op,
 )
+from evenloop.engines.datagrams cimport Datagrams
 from evenloop.engines.posix cimport PosixEngine, os_error
 from evenloop.engines.provided cimport BUFFER_SIZE, Provided
 from evenloop.engines.readiness cimport READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
 from evenloop.engines.ring cimport (
     ACCEPT_MULTISHOT, CQE_BUFFER, CQE_MORE, OP_ACCEPT, OP_POLL_ADD, OP_READ_MULTISHOT, OP_RECV,
-    POLL_MULTISHOT, RECV_MULTISHOT, SQE_BUFFER_SELECT, Request, Ring, Sqe,
+    OP_RECVMSG,    POLL_MULTISHOT, RECV_MULTISHOT, SQE_BUFFER_SELECT, Request, Ring, Sqe,
 )
 
 from evenloop.engines.ring_files cimport RingFiles
@@ -87,9 +88,22 @@ cdef extern from *:
     """
     uint32_t EVENLOOP_EVENTS(int events)
 
+# What the kernel puts before a datagram and its sender.
+cdef struct Heading:
+    uint32_t name_size
+    uint32_t control_size
+    uint32_t data_size
+    uint32_t flags
+
 cdef enum:
     REQUESTS = 512
-    COMPLETIONS = 8192
+    COMPLETIONS = 4096
+    # That, and room for a sockaddr_storage.
+    PACKET_HEAD = 16 + 128
+    # No datagram of the Internet's families is larger.
+    PACKET_SIZE = 64 * 1024 + 1024
+    FIRST_PACKETS = 8
+    MOST_PACKETS = 256
     # Reads made directly after one that filled a buffer, and after which a stream is no longer
     # taken for a fast one.
     BULK = 8
@@ -110,7 +124,7 @@ cdef class Note(Request):
         if slot is None:
             # Forgotten meanwhile: nobody wants it.
             if flags & CQE_BUFFER:
-                engine._buffers.give_back(flags)
+                self.buffers.give_back(flags)
             elif role == ROLE_CONNECTIONS and result >= 0:
                 close(result)
             return
@@ -120,7 +134,9 @@ cdef class Note(Request):
             slot.armed &= ~READABLE
         engine.events += 1
         try:
-            if role == ROLE_DATA:
+            if role == ROLE_DATA and self.buffers is engine._packets:
+                engine._received_from(self, slot, result, flags)
+            elif role == ROLE_DATA:
                 engine._received(self, slot, result, flags)
             elif role == ROLE_CONNECTIONS:
                 engine._accepted(self, slot, result)
@@ -193,6 +209,7 @@ cdef class UringEngine(PosixEngine):
     cdef object _open(self):
         self._ring = Ring(REQUESTS, COMPLETIONS)
         self._buffers = Provided(self._ring)
+        self._packets = None
         if self._files is None:
             self._files = RingFiles(self._ring)
         else:
@@ -260,6 +277,8 @@ cdef class UringEngine(PosixEngine):
             return ROLE_IN
         if (op.kind == RECV or op.kind == RECV_INTO) and slot.owner is not None and note.bulk == 0:
             return ROLE_DATA
+        if op.kind == RECVFROM and op.multishot and op.family and slot.owner is not None:
+            return ROLE_DATA
         if op.kind == ACCEPT and op.multishot and is_ordinary(op.sock):
             return ROLE_CONNECTIONS
         return ROLE_IN
@@ -270,14 +289,25 @@ cdef class UringEngine(PosixEngine):
         note.roles |= 1 << role
         sqe.fd = slot.fd
         if role == ROLE_DATA:
-            if slot.reader.sock is None:
+            note.buffers = self._buffers
+            if slot.reader.kind == RECVFROM:
+                if self._packets is None:
+                    self._packets = Provided(
+                        self._ring, size=PACKET_SIZE, first=FIRST_PACKETS, most=MOST_PACKETS, group=1
+                    )
+                    self._head.msg_namelen = PACKET_HEAD - sizeof(Heading)
+                note.buffers = self._packets
+                sqe.opcode = OP_RECVMSG
+                sqe.ioprio = RECV_MULTISHOT
+                sqe.address = <uint64_t>&self._head
+            elif slot.reader.sock is None:
                 sqe.opcode = OP_READ_MULTISHOT
                 sqe.offset = <uint64_t>-1
             else:
                 sqe.opcode = OP_RECV
                 sqe.ioprio = RECV_MULTISHOT
             sqe.flags = SQE_BUFFER_SELECT
-            sqe.group = self._buffers.group
+            sqe.group = note.buffers.group
         elif role == ROLE_CONNECTIONS:
             sqe.opcode = OP_ACCEPT
             sqe.ioprio = ACCEPT_MULTISHOT
@@ -444,8 +474,8 @@ cdef class UringEngine(PosixEngine):
         cdef Op op = slot.reader
         cdef bytes data
         if result > 0:
-            data = PyBytes_FromStringAndSize(self._buffers.data(flags), result)
-            self._buffers.give_back(flags)
+            data = PyBytes_FromStringAndSize(note.buffers.data(flags), result)
+            note.buffers.give_back(flags)
             if result >= BUFFER_SIZE and slot.owner is not None:
                 note.bulk = BULK
                 self._end_all(note, 1 << ROLE_DATA)
@@ -462,14 +492,14 @@ cdef class UringEngine(PosixEngine):
                 note.held = data
         else:
             if flags & CQE_BUFFER:
-                self._buffers.give_back(flags)
+                note.buffers.give_back(flags)
             if result == 0:
                 # The end: it comes again and again, as long as somebody asks.
                 if note.held is None:
                     note.held = b""
             elif result == -ENOBUFS:
                 self._exhausted += 1
-                self._buffers.grow()
+                note.buffers.grow()
             elif result == -ECANCELED:
                 return
             elif result in _NOT_THAT_WAY:
@@ -482,6 +512,44 @@ cdef class UringEngine(PosixEngine):
         self.dispatch(slot, READABLE)
         if note.slot is slot and slot.reader is not None and note.has_news():
             self._enlist(note)
+
+    cdef object _received_from(self, Note note, Slot slot, int result, unsigned int flags):
+        """A multishot receive has brought a datagram, or come to its end."""
+        cdef Op op = slot.reader
+        cdef Heading* heading
+        cdef char* data
+        if flags & CQE_BUFFER:
+            try:
+                if op is None or op.kind != RECVFROM or result < <int>PACKET_HEAD:
+                    return
+                data = note.buffers.data(flags)
+                heading = <Heading*>data
+                result = min(result - <int>PACKET_HEAD, <int>op.size)
+                if self._datagrams is None:
+                    self._datagrams = Datagrams()
+                op.error = None
+                op.result = (
+                    PyBytes_FromStringAndSize(data + PACKET_HEAD, result),
+                    self._datagrams._address(
+                        <sockaddr_storage*>(data + sizeof(Heading)), heading.name_size
+                    ),
+                )
+            finally:
+                note.buffers.give_back(flags)
+        elif result == -ENOBUFS:
+            self._exhausted += 1
+            note.buffers.grow()
+            return
+        elif result == -ECANCELED or op is None:
+            return
+        elif result in _NOT_THAT_WAY:
+            note.plain = True
+            return
+        else:
+            op.result = None
+            op.error = os_error(-result)
+        if not self._quiet:
+            op.complete()
 
     cdef object _accepted(self, Note note, Slot slot, int result):
         """A multishot accept has brought a connection, or come to its end."""
