@@ -132,7 +132,8 @@ cdef int connect_socket(Op op) except -1:
         size = sizeof(code)
         if getsockopt(op.fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0:
             code = errno
-        return _connected(op, code)
+        # What kqueue has told: a library on Linux takes it from the socket in doing so.
+        return _connected(op, code or <int>op.result)
     if not is_ordinary(sock):
         return NOT_HERE
     size = address_into(op.address, family_of(sock), &address)

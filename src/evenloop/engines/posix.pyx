@@ -34,6 +34,8 @@ from evenloop.engines.readiness cimport ReadinessEngine
 
 import os
 
+from evenloop.engines.readiness import SENDING_MEANS
+
 cdef extern from "Python.h":
     PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
     int _PyBytes_Resize(PyObject** data, Py_ssize_t size) except -1
@@ -278,8 +280,7 @@ cdef class PosixEngine(ReadinessEngine):
             if errno != EINTR:
                 break
             PyErr_CheckSignals()
-        if errno != EAGAIN:
-            op.error = os_error(errno)
+        self._refused(op, errno)
         return 0
 
     cdef ssize_t _read(self, Op op, void* buffer, size_t size) except -2:
@@ -297,6 +298,8 @@ cdef class PosixEngine(ReadinessEngine):
 
     cdef bint _refused(self, Op op, int code) except -1:
         """Record why a call failed; False where it would only have blocked."""
+        if op.kind == SEND and SENDING_MEANS:
+            code = SENDING_MEANS.get(code, code)
         if code == EAGAIN:
             return False
         op.error = os_error(code)

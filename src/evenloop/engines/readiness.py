@@ -24,6 +24,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from typing import Any
 
 try:
@@ -75,6 +76,15 @@ LULL = 15
 
 # Windows lacks readv, writev and WNOHANG, and gives no pipe or child to this engine.
 _posix: Any = os
+
+# What an error of sending to a stream means on a system, where it is not what it says. macOS and
+# the BSDs run out of buffers for a moment. macOS says EPROTOTYPE of a connection that the other end
+# is closing, some programs in its network path for ever, so that trying again is no answer.
+SENDING_MEANS: dict[int, int] = {}
+if sys.platform not in ("linux", "win32"):
+    SENDING_MEANS[errno.ENOBUFS] = errno.EAGAIN
+if sys.platform == "darwin":
+    SENDING_MEANS[errno.EPROTOTYPE] = errno.ECONNRESET
 
 _WOULD_BLOCK = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR))
 
@@ -469,6 +479,9 @@ class ReadinessEngine(Engine):
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
+            if kind == SEND and error.errno in SENDING_MEANS:
+                code = SENDING_MEANS[error.errno]
+                error = OSError(code, os.strerror(code))
             if error.errno in _WOULD_BLOCK:
                 return False
             op.result = None
@@ -510,7 +523,8 @@ def _connect(op: Op) -> bool:
             return False
         op.result = None
         return True
-    code = op.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    # kqueue tells of the error, and on Linux a library takes it from the socket in doing so.
+    code = op.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or op.result
     op.result = None
     if code:
         raise OSError(code, f"Connect call failed {op.address}")

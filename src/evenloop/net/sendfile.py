@@ -13,6 +13,7 @@ Documented at https://docs.python.org/3/library/asyncio-eventloop.html#transferr
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import socket
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenloop.engines import transmit
 from evenloop.engines.engine import POLL_WRITE, Op
+from evenloop.engines.readiness import SENDING_MEANS
 from evenloop.net import checks
 from evenloop.net.room import Room
 
@@ -284,6 +286,9 @@ class Sendfile(Room):
                     await self._wait_writable(op, proxy)
                     continue
                 except OSError as exc:
+                    if SENDING_MEANS.get(exc.errno or 0) == errno.EAGAIN:
+                        await self._wait_writable(op, proxy)
+                        continue
                     if sent == 0 and not isinstance(exc, ConnectionError):
                         # It is no file of the kind that the kernel can send.
                         raise asyncio.SendfileNotAvailableError(
