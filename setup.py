@@ -1,10 +1,12 @@
 """Builds evenloop: which modules are compiled, on which OS, and what happens when they can't be.
 
-Everything static is in pyproject.toml. Three variables steer a build:
+Everything static is in pyproject.toml. Four variables steer a build:
 
 EVENLOOP_PURE=1               compile nothing: a wheel that runs anywhere.
 EVENLOOP_REQUIRE_COMPILED=1   a release: a module that is missing or does not compile is an error.
 EVENLOOP_CFLAGS="..."         more flags for the C compiler (say -g, or -fsanitize=address).
+EVENLOOP_LIBKQUEUE=FOLDER     for tests on Linux, in place only: the kqueue engine, too, linked
+                              with the libkqueue of this folder (.ci/kqueue makes one).
 
 With none of them the package is compiled if it can be. If any module fails, for want of a
 compiler or otherwise, none is shipped: the install succeeds, runs the Python sources, and
@@ -29,7 +31,9 @@ from setuptools.command.build_py import build_py
 SOURCE = Path("src")  # relative to the project, where a build always runs
 
 # The list of modules to compile has one home, which this reads without importing the package.
-compilable: Any = runpy.run_path("src/evenloop/_mode.py")["compilable"]
+_mode = runpy.run_path("src/evenloop/_mode.py")
+compilable: Any = _mode["compilable"]
+KQUEUE: list[str] = _mode["KQUEUE"]
 MODULES: list[str] = compilable()
 # What those of a platform link with, besides Python.
 LIBRARIES = {"win32": ["ws2_32", "mswsock", "ntdll"]}
@@ -57,6 +61,8 @@ def wanted(variable: str) -> bool:
 
 PURE = wanted("EVENLOOP_PURE")
 REQUIRED = wanted("EVENLOOP_REQUIRE_COMPILED")
+MENDED = "tests/support/libkqueue.h"
+LIBKQUEUE = os.environ.get("EVENLOOP_LIBKQUEUE", "")
 
 
 def source_of(module: str) -> Path:
@@ -90,6 +96,27 @@ def extensions(platform: str = sys.platform) -> list[Extension]:
         )
         for name in modules
         if name not in missing
+    ] + on_libkqueue(flags)
+
+
+def on_libkqueue(flags: list[str]) -> list[Extension]:
+    """The kqueue engine for tests on Linux, on a library that plays the system call."""
+    if not LIBKQUEUE:
+        return []
+    if "--inplace" not in sys.argv:
+        raise SystemExit("evenloop: EVENLOOP_LIBKQUEUE is for tests in place, never for a release")
+    folder = Path(LIBKQUEUE).resolve()
+    return [
+        Extension(
+            name,
+            [source_of(name).as_posix()],
+            extra_compile_args=flags + (["-include", MENDED] if "kevents" in name else []),
+            include_dirs=[str(folder / "usr/include/kqueue")],
+            library_dirs=[str(folder)],
+            runtime_library_dirs=[str(folder)],
+            libraries=["mended"],
+        )
+        for name in KQUEUE
     ]
 
 

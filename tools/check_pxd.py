@@ -235,9 +235,19 @@ def main() -> int:
     ]
     # A .pxd whose .py is not compiled holds C twins of its functions.
     declared = {stem: read_pxd(stem.with_suffix(".pxd").read_text("utf-8")) for stem in stems}
+    # What is written in Cython alone has heirs: their attributes are its own.
+    alone = [
+        read_pxd(file.read_text("utf-8"))
+        for file in sorted((SOURCE / "evenloop").rglob("*.pxd"))
+        if file.with_suffix(".pyx").exists()
+    ]
     written = {stem: read_py(stem.with_suffix(".py").read_text("utf-8")) for stem in stems}
     known = (
-        {name: shape for module in declared.values() for name, shape in module.classes.items()},
+        {
+            name: shape
+            for module in [*alone, *declared.values()]
+            for name, shape in module.classes.items()
+        },
         {name: shape for module in written.values() for name, shape in module.classes.items()},
     )
     for stem in stems:

@@ -50,6 +50,7 @@ EVERYWHERE = [
     "evenloop.net.sock_methods",
 ]
 POSIX = ["evenloop.engines.connections", "evenloop.engines.datagrams", "evenloop.engines.posix"]
+KQUEUE = ["evenloop.engines.kevents", "evenloop.engines.kqueue"]
 BY_PLATFORM = {
     "linux": [
         "evenloop.engines.cached",
@@ -59,6 +60,11 @@ BY_PLATFORM = {
         "evenloop.engines.ring_files",
         "evenloop.engines.uring",
     ],
+    "darwin": KQUEUE,
+    "freebsd": KQUEUE,
+    "netbsd": KQUEUE,
+    "openbsd": KQUEUE,
+    "dragonfly": KQUEUE,
     "win32": [
         "evenloop.engines.ports",
         "evenloop.engines.overlapped",
@@ -138,7 +144,11 @@ def mode() -> Mode:
 def compilable(platform: str = sys.platform) -> list[str]:
     """The modules that are compiled on a platform (a value of `sys.platform`)."""
     posix = [] if platform in ("win32", "cygwin") else POSIX
-    return EVERYWHERE + posix + BY_PLATFORM.get(platform, [])
+    # The BSDs have their release in the name: "freebsd14".
+    leaves = [
+        name for start, names in BY_PLATFORM.items() if platform.startswith(start) for name in names
+    ]
+    return EVERYWHERE + posix + leaves
 
 
 def _is_extension(name: str) -> bool:

@@ -1,7 +1,8 @@
 """Learning of the end of a child process, and sending it signals that reach no other.
 
-Four ways, chosen by what is there:
+Five ways, chosen by what is there:
 
+- An engine over kqueue (macOS, the BSDs) is told of the end by process id: no descriptor either.
 - A pidfd (Linux 5.3) is readable once the child has ended. It is a request to the engine like
   any other: no thread, no SIGCHLD, and any number of loops in any threads.
 - Elsewhere, and where a sandbox forbids pidfds, a thread per child waits for it. It only looks
@@ -11,9 +12,9 @@ Four ways, chosen by what is there:
   An exit status stays with the handle, and nothing else can have the process id before it is
   closed, so nothing needs to be collected.
 
-A process id may be given to another process once the child was collected. In the first two
+A process id may be given to another process once the child was collected. In the first three
 ways that happens on the loop's thread only, where signals are sent too, so the id is the
-child's until we know of its end; in the third there is a lock. If other code of this program
+child's until we know of its end; in the fourth there is a lock. If other code of this program
 collects the child (`os.wait()`), its status is lost: it is reported as 255, with a warning, as
 asyncio does.
 """
@@ -135,7 +136,8 @@ class AwaitedChild(Child):
         # Lasts as long as the child is not collected, even when the loop is closed.
         self._fd: int = self._open()
         self._exit: _Exit | None = _Exit(self, self._fd)
-        loop.engine.adopt(self._fd, self._exit)
+        if self._fd >= 0:
+            loop.engine.adopt(self._fd, self._exit)
         if loop.engine.start(self._exit):
             loop.call_soon(self._completed, self._exit)
 
@@ -196,6 +198,18 @@ class PidfdChild(AwaitedChild):
                 os.kill(self.pid, number)
             elif error.errno != errno.ESRCH:
                 raise
+
+
+class PidChild(AwaitedChild):
+    """A child whose end the engine hears of by its process id."""
+
+    def _open(self) -> int:
+        return -1
+
+    def _close(self) -> None:
+        if self._exit is not None:
+            self.loop.engine.cancel(self._exit)
+            self._exit = None
 
 
 class HandleChild(AwaitedChild):
@@ -305,6 +319,12 @@ def watch(loop: Scheduler, popen: subprocess.Popen[bytes], ended: Callable[[int]
     global use_pidfd
     if sys.platform == "win32":
         return HandleChild(loop, popen, ended)
+    if loop.engine.exits_by_pid:
+        try:
+            return PidChild(loop, popen, ended)
+        except OSError as error:
+            logger.debug("the engine does not watch process %d (%s)", popen.pid, error)
+            return ThreadChild(loop, popen, ended)
     if use_pidfd:
         try:
             return PidfdChild(loop, popen, ended)

@@ -7,7 +7,9 @@ contract and is the porting guide; every other file here is one way to fulfil it
 - `selector`: readiness through any `selectors.BaseSelector`, wherever Python runs; with
   `blocking`, threads for what is no socket, on Windows (`selector_windows`);
 - `posix`, `connections`, `epoll`: readiness in C, on Linux;
-- `ring`, `provided`, `uring`: completions in C, on Linux.
+- `ring`, `provided`, `uring`: completions in C, on Linux;
+- `kqueue` over `kevents` (in C) or `kevents_select`: readiness on macOS and the BSDs; `apart`
+  watches what kqueue refuses.
 
 An engine that is asked for by name and cannot run here is an error that says why. The automatic
 choice takes the first that can, and logs the reasons of the others once, at level DEBUG.
@@ -16,8 +18,10 @@ choice takes the first that can, and logs the reasons of the others once, at lev
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import os
+import select
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,12 +59,17 @@ class _Entry(NamedTuple):
     summary: str
 
 
+BSDS = ("freebsd", "netbsd", "openbsd", "dragonfly")
+
 # In order of preference.
 _ENGINES = {
     "epoll": _Entry("epoll", "EpollEngine", True, ("linux",), "readiness through epoll, in C"),
     "uring": _Entry("uring", "UringEngine", True, ("linux",), "completions through io_uring"),
     "iocp": _Entry("iocp", "IocpEngine", False, ("win32",), "a completion port"),
     "afd": _Entry("afd", "AfdEngine", False, ("win32",), "readiness through AFD polls"),
+    "kqueue": _Entry(
+        "kqueue", "KqueueEngine", False, ("darwin", *BSDS), "readiness through kqueue"
+    ),
     "selector": _Entry(
         "selector_windows" if sys.platform == "win32" else "selector",
         "WindowsSelectorEngine" if sys.platform == "win32" else "SelectorEngine",
@@ -76,7 +85,11 @@ _told: set[str] = set()
 def _load(name: str) -> type[Engine] | str:
     """Return an engine's class, or why it cannot run here."""
     entry = _ENGINES[name]
-    if entry.platforms and not sys.platform.startswith(entry.platforms):
+    if (
+        entry.platforms
+        and not sys.platform.startswith(entry.platforms)
+        and not (name == "kqueue" and _kqueue_is_played())
+    ):
         return f"it needs {' or '.join(entry.platforms)}, this is {sys.platform}"
     if entry.compiled and pure_forced():
         return "it is compiled, and EVENLOOP_PURE=1 asks for the uncompiled core"
@@ -93,6 +106,15 @@ def _refused(loaded: type[Engine]) -> str:
     """Return why the system does not let this process have an engine, or an empty string."""
     why_not: Callable[[], str] | None = getattr(loaded, "why_not", None)
     return "" if why_not is None else why_not()
+
+
+def _kqueue_is_played() -> bool:
+    """Whether tests have put something in the place of the system call, on Linux."""
+    if hasattr(select, "kqueue"):
+        return True
+    # Compiled with EVENLOOP_LIBKQUEUE, in place.
+    found = not pure_forced() and importlib.util.find_spec("evenloop.engines.kevents")
+    return bool(found)
 
 
 def available() -> list[Choice]:

@@ -28,6 +28,7 @@ __all__ = [
     "PipeEnd",
     "descriptor_of",
     "file_state",
+    "has_name",
     "hung_up",
     "is_for_threads",
     "is_regular",
@@ -39,6 +40,10 @@ __all__ = [
 
 # What only some systems have is looked up without the type checker, which has but one in mind.
 _os: Any = importlib.import_module("os")
+
+# The two ends of a pipe with a name mislead on macOS: the reader is not told that its last writer
+# has gone, and the writer is readable as long as something in it is unread.
+NAMED_PIPES_MISLEAD = sys.platform == "darwin"
 
 ON_WINDOWS = sys.platform == "win32"
 
@@ -147,6 +152,8 @@ def tells_of_hangup(number: int, kind: int) -> bool:
         from evenloop.engines import winapi
 
         return winapi.is_overlapped(number)
+    if NAMED_PIPES_MISLEAD and has_name(number):
+        return False
     return not _open_both_ways(number)
 
 
@@ -180,6 +187,12 @@ def hung_up(file: Any) -> bool:
     poller = select.poll()
     poller.register(file.fileno(), 0)
     return bool(poller.poll(0))
+
+
+def has_name(fd: int) -> bool:
+    """Whether a descriptor is a pipe's that lies in a folder: one without a name has no links."""
+    state = fstat(fd)
+    return stat.S_ISFIFO(state.st_mode) and state.st_nlink > 0
 
 
 def is_regular(number: int) -> bool:

@@ -60,7 +60,7 @@ if not cython.compiled:
     SENDTO = 7  # `buffer` to `address` (None: where it is connected to): result int
     POLL_READ = 8  # "it is readable", and nothing is read
     POLL_WRITE = 9  # "it is writable", and nothing is written
-    EXIT = 10  # the end of the child process `size`: result its exit status
+    EXIT = 10  # the end of the child process `size`: result its exit status; `exits_by_pid`
     # Of a file that can be seeked, at `offset` (-1: at the file's own position, which moves).
     READ_FILE = 11  # into the writable `buffer`, at most its length: result int, 0 at the end
     WRITE_FILE = 12  # the bytes-like `buffer`, what goes: result int
@@ -124,6 +124,8 @@ class Engine:
     #: (never asked of the engine, then), or "watched", which means readable while unread bytes
     #: lie behind the position.
     regular_files: str = "always ready"
+    #: Whether an EXIT may go by its process id alone: its descriptor is -1.
+    exits_by_pid = False
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} cannot be copied or pickled")
