@@ -76,6 +76,8 @@ class Snapshot:
         _settle(lambda: not children() - self.children)
         if sys.platform == "win32":  # a thread that ended lets go of its handle a moment later
             _settle(lambda: not open_descriptors() - self.descriptors, 0.2)
+        elif _libkqueue_is_loaded():  # its thread closes what belongs to a kqueue
+            _settle(lambda: not open_descriptors() - self.descriptors, 1.0)
         found = [f"thread {thread!r}" for thread in self._new_threads()]
         found += [
             f"child {pid} ({command_line(pid)})" for pid in sorted(children() - self.children)
@@ -85,6 +87,14 @@ class Snapshot:
             for number, target in sorted(open_descriptors() - self.descriptors)
         ]
         return found
+
+
+def _libkqueue_is_loaded() -> bool:
+    """Whether kqueue is played by a library, in this process."""
+    if not HAS_PROC:
+        return False
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+        return "libkqueue" in maps.read()
 
 
 def _settle(done: Callable[[], bool], patience: float = PATIENCE) -> None:
