@@ -254,6 +254,7 @@ def test_devices(queue: model.kqueue, system: model.Answers) -> None:
             assert event.data == errno.EINVAL
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_kqueue_is_not_inherited(queue: model.kqueue) -> None:
     pid = os.fork()
     if pid == 0:
@@ -561,6 +562,7 @@ def test_more_changes_than_one_call_takes(engine: Any) -> None:
         right.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_with_a_device_and_a_socket(engine: Any, pair: Any) -> None:
     left, right = pair
     null = os.open("/dev/null", os.O_RDONLY)

@@ -1,0 +1,183 @@
+"""The kqueue engine where there is one: on its own systems, and on libkqueue or the model.
+
+Both the compiled engine and the other pass through here; what depends on a system's answers is in
+test_kqueue_model.py.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from evenloop.engines import available, choose, descriptors
+from evenloop.engines import engine as kinds
+
+REASONS = {choice.name: choice.reason for choice in available() if not choice.usable}
+pytestmark = pytest.mark.skipif("kqueue" in REASONS, reason=REASONS.get("kqueue", "it is there"))
+
+
+class Record(kinds.Op):
+    def __init__(self, kind: int, fd: int, **arguments: Any) -> None:
+        super().__init__(kind, fd, None)
+        for name, value in arguments.items():
+            setattr(self, name, value)
+        self.outcomes: list[Any] = []
+
+    def complete(self) -> None:
+        self.outcomes.append(self.error if self.error is not None else self.result)
+
+
+@pytest.fixture
+def engine() -> Iterator[Any]:
+    made = choose("kqueue")
+    yield made
+    made.close()
+
+
+def turn(engine: Any, timeout: float) -> None:
+    if engine.wait(timeout):
+        engine.deliver()
+
+
+def until(engine: Any, condition: Callable[[], object], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        turn(engine, 0.05)
+
+
+def quiet(engine: Any, op: Record, seconds: float = 0.1) -> bool:
+    """Whether nothing comes for that long, and the engine sleeps the while."""
+    turn(engine, 0)
+    count, waits = len(op.outcomes), engine.waits
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        turn(engine, seconds)
+    return len(op.outcomes) == count and engine.waits - waits < 10
+
+
+def test_devices(engine: Any) -> None:
+    null = os.open("/dev/null", os.O_RDWR)
+    reading = Record(kinds.POLL_READ, null, multishot=True)
+    writing = Record(kinds.POLL_WRITE, null, multishot=True)
+    engine.start(reading)
+    engine.start(writing)
+    until(engine, lambda: len(reading.outcomes) > 2 and len(writing.outcomes) > 2)
+    engine.cancel(reading)
+    engine.cancel(writing)
+    assert quiet(engine, reading)
+    os.close(null)
+
+
+def test_a_device_in_a_stream(engine: Any) -> None:
+    """Requests of an owned descriptor are settled with the wait, not at once."""
+    null = os.open("/dev/null", os.O_RDONLY | os.O_NONBLOCK)
+    engine.adopt(null, object())
+    op = Record(kinds.RECV, null, multishot=True)
+    engine.start(op)
+    until(engine, lambda: op.outcomes)
+    assert op.outcomes[0] == b""
+    engine.forget(null)
+    os.close(null)
+
+
+def test_a_terminal(engine: Any) -> None:
+    master, slave = os.openpty()
+    os.set_blocking(slave, False)
+    engine.adopt(slave, object())
+    op = Record(kinds.RECV, slave, multishot=True)
+    engine.start(op)
+    os.write(master, b"typed\n")
+    until(engine, lambda: op.outcomes)
+    assert op.outcomes == [b"typed\n"]
+    engine.forget(slave)
+    os.close(slave)
+    os.close(master)
+
+
+def test_a_regular_file(engine: Any, tmp_path: Any) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"abc")
+    file = os.open(path, os.O_RDWR)
+    op = Record(kinds.POLL_READ, file, multishot=True)
+    engine.start(op)
+    until(engine, lambda: len(op.outcomes) > 2)
+    os.read(file, 10)
+    assert quiet(engine, op), "the end of a file is no news"
+    count = len(op.outcomes)
+    with open(path, "ab") as writer:
+        writer.write(b"de")
+    until(engine, lambda: len(op.outcomes) > count)
+    os.read(file, 10)
+    assert quiet(engine, op)
+    count = len(op.outcomes)
+    os.truncate(path, 1)
+    until(engine, lambda: len(op.outcomes) > count)
+    assert quiet(engine, op), "a truncation is told once"
+    engine.cancel(op)
+    os.close(file)
+
+
+def test_a_named_pipe_by_way_of_the_thread(
+    engine: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descriptors, "NAMED_PIPES_MISLEAD", True)
+    path = str(tmp_path / "fifo")
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(path, os.O_WRONLY)
+    engine.adopt(reader, object())
+    op = Record(kinds.RECV, reader, multishot=True)
+    engine.start(op)
+    turn(engine, 0.01)
+    assert any(each.name == "evenloop-select" for each in threading.enumerate())
+    os.write(writer, b"x")
+    until(engine, lambda: op.outcomes)
+    os.close(writer)
+    until(engine, lambda: op.outcomes[-1] == b"")
+    assert op.outcomes[0] == b"x"
+    engine.forget(reader)
+    os.close(reader)
+
+
+def test_children_by_number(engine: Any) -> None:
+    ops = []
+    for code in range(20):
+        pid = os.posix_spawn("/bin/sh", ["sh", "-c", f"exit {code}"], os.environ)
+        ops.append(Record(kinds.EXIT, -1, size=pid))
+        if engine.start(ops[-1]):
+            ops[-1].complete()
+    until(engine, lambda: all(op.outcomes for op in ops))
+    assert [op.outcomes for op in ops] == [[code] for code in range(20)]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_with_a_child_and_a_device(engine: Any) -> None:
+    null = os.open("/dev/null", os.O_RDONLY)
+    device = Record(kinds.POLL_READ, null, multishot=True)
+    engine.start(device)
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "sleep 0.1; exit 3"], os.environ)
+    ending = Record(kinds.EXIT, -1, size=pid)
+    assert not engine.start(ending)
+    turn(engine, 0)
+    forked = os.fork()
+    if forked == 0:
+        os._exit(0 if _goes_on(engine, device, ending) else 1)
+    until(engine, lambda: ending.outcomes and device.outcomes)
+    assert ending.outcomes == [3]
+    engine.cancel(device)
+    os.close(null)
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
+
+
+def _goes_on(engine: Any, device: Record, ending: Record) -> bool:
+    """In a forked child: the device is watched on, the parent's child is not ours."""
+    engine.after_fork()
+    device.outcomes.clear()
+    until(engine, lambda: device.outcomes)
+    return not ending.active and not ending.outcomes
