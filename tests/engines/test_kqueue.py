@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,19 +16,10 @@ import pytest
 from evenloop.engines import available, choose, descriptors
 from evenloop.engines import engine as kinds
 
+from tests.engines.ops import Record, quiet, turn, until
+
 REASONS = {choice.name: choice.reason for choice in available() if not choice.usable}
 pytestmark = pytest.mark.skipif("kqueue" in REASONS, reason=REASONS.get("kqueue", "it is there"))
-
-
-class Record(kinds.Op):
-    def __init__(self, kind: int, fd: int, **arguments: Any) -> None:
-        super().__init__(kind, fd, None)
-        for name, value in arguments.items():
-            setattr(self, name, value)
-        self.outcomes: list[Any] = []
-
-    def complete(self) -> None:
-        self.outcomes.append(self.error if self.error is not None else self.result)
 
 
 @pytest.fixture
@@ -37,28 +27,6 @@ def engine() -> Iterator[Any]:
     made = choose("kqueue")
     yield made
     made.close()
-
-
-def turn(engine: Any, timeout: float) -> None:
-    if engine.wait(timeout):
-        engine.deliver()
-
-
-def until(engine: Any, condition: Callable[[], object], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        turn(engine, 0.05)
-
-
-def quiet(engine: Any, op: Record, seconds: float = 0.1) -> bool:
-    """Whether nothing comes for that long, and the engine sleeps the while."""
-    turn(engine, 0)
-    count, waits = len(op.outcomes), engine.waits
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        turn(engine, seconds)
-    return len(op.outcomes) == count and engine.waits - waits < 10
 
 
 def test_devices(engine: Any) -> None:

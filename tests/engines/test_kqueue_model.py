@@ -23,6 +23,7 @@ from evenloop._mode import mode
 from evenloop.engines import descriptors
 from evenloop.engines import engine as kinds
 
+from tests.engines.ops import Record, quiet, turn, until
 from tests.support import kqueue_model as model
 from tests.support.kqueue_model import kevent
 
@@ -95,38 +96,6 @@ def pipe() -> Iterator[list[int]]:
 def _is_named_pipe(fd: int) -> bool:
     kind = os.fstat(fd).st_mode
     return stat.S_ISFIFO(kind) and not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
-
-
-class Record(kinds.Op):
-    def __init__(self, kind: int, fd: int, sock: Any = None, **arguments: Any) -> None:
-        super().__init__(kind, fd, sock)
-        for name, value in arguments.items():
-            setattr(self, name, value)
-        self.outcomes: list[Any] = []
-
-    def complete(self) -> None:
-        self.outcomes.append(self.error if self.error is not None else self.result)
-
-
-def turn(engine: Any, timeout: float = 0.0) -> None:
-    if engine.wait(timeout):
-        engine.deliver()
-
-
-def until(engine: Any, condition: Callable[[], object], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        turn(engine, 0.05)
-
-
-def quiet(engine: Any, op: Record, seconds: float = 0.1) -> bool:
-    """Whether nothing comes for that long, and the engine sleeps the while."""
-    count, waits = len(op.outcomes), engine.waits
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        turn(engine, seconds)
-    return len(op.outcomes) == count and engine.waits - waits < 10
 
 
 def end(pid: int) -> None:
