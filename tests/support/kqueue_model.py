@@ -182,7 +182,7 @@ class kqueue:  # noqa: N801
         key = change.ident, change.filter
         if change.filter == USER and self.answers.user_events == "missing":
             return errno.EINVAL
-        self._drop_closed()
+        self._drop_closed([key])
         knote = self._knotes.get(key)
         if change.flags & DELETE:
             if knote is None:
@@ -235,10 +235,13 @@ class kqueue:  # noqa: N801
             return errno.EINVAL
         return 0
 
-    def _drop_closed(self) -> None:
+    def _drop_closed(self, keys: Iterable[tuple[int, int]]) -> None:
         """A close drops the watches of the descriptor, and tells nobody."""
-        for key, knote in list(self._knotes.items()):
-            if knote.identity is not None and _identity(knote.ident) != knote.identity:
+        for key in keys:
+            knote = self._knotes.get(key)
+            if knote is None or knote.identity is None:
+                continue
+            if _identity(knote.ident) != knote.identity:
                 self._forget(self._knotes.pop(key))
 
     def _forget(self, knote: _Knote) -> None:
@@ -252,7 +255,7 @@ class kqueue:  # noqa: N801
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
-                self._drop_closed()
+                self._drop_closed(list(self._knotes))
                 found = self._collect(room)
                 poller, glance = self._poller(fd)
             if found:
