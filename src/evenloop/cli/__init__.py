@@ -4,12 +4,14 @@ Only the standard library is needed, so that `evenloop run` brings nothing into 
 it runs; `evenloop doctor` writes in colour where rich is installed (the extra `evenloop[cli]`).
 
 Exit status: 0 all is well, 1 a promise failed, 2 the command cannot be carried out as written
-(one line on stderr says why); `evenloop run` has the status of the program that it ran.
+(one line on stderr says why), 141 nobody reads what it writes any more, as after `| head`;
+`evenloop run` has the status of the program that it ran.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -43,10 +45,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.program = program
     try:
         status: int = options.carry_out(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except CommandError as error:
         print(f"evenloop: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        if options.command == "run":
+            raise  # the program's own
+        _say_no_more()
+        return 141  # what shells show of a program that SIGPIPE ended
     return status
+
+
+def _say_no_more() -> None:
+    """Send what is still to be flushed nowhere: else the interpreter complains at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 class CommandError(Exception):

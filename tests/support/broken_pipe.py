@@ -1,0 +1,3 @@
+"""A program that fails with an error of its own."""
+
+raise BrokenPipeError("mine")
