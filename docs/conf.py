@@ -73,9 +73,9 @@ MARK = re.compile(r"^<!-- made: (\w+)(?: ([\w.]+))? -->$", re.MULTILINE)
 
 
 def public_names(module: str) -> list[str]:
-    """What `evenloop.__all__` has from a module, or the module's own `__all__`."""
-    if module in ("evenloop.engines", "evenloop.testing"):
-        return [f"{module}.{name}" for name in importlib.import_module(module).__all__]
+    """What `evenloop.__all__` has from a module, or the whole of one that is public itself."""
+    if module == "evenloop.engines":
+        return [f"{module}.{name}" for name in evenloop.engines.__all__]
     return [
         f"evenloop.{name}"
         for name in evenloop.__all__
@@ -220,9 +220,9 @@ def _make(app: Any, name: str, content: list[str]) -> None:
 
     content[0] = MARK.sub(made, content[0])
     if name == "index":  # GUARD: goes when these pages are on this branch
-        for page in ("guide/files", "guide/testing", "guide/doctor"):
+        for page in ("files", "guide/files", "guide/testing", "guide/doctor"):
             if not (ROOT / "docs" / f"{page}.md").exists():
-                content[0] = content[0].replace(f"{page}\n", "")
+                content[0] = content[0].replace(f"\n{page}\n", "\n")
 
 
 def _shorten(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
