@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -76,11 +77,17 @@ def public_names(module: str) -> list[str]:
     """What `evenloop.__all__` has from a module, or the whole of one that is public itself."""
     if module == "evenloop.engines":
         return [f"{module}.{name}" for name in evenloop.engines.__all__]
-    return [
-        f"evenloop.{name}"
-        for name in evenloop.__all__
-        if str(getattr(getattr(evenloop, name), "__module__", "")).startswith(module)
-    ]
+    found = [(name, getattr(evenloop, name)) for name in evenloop.__all__]
+    found = [each for each in found if str(getattr(each[1], "__module__", "")).startswith(module)]
+    # Functions first, and as they are written: the order of who explains them to whom.
+    found.sort(
+        key=lambda each: (
+            isinstance(each[1], type),
+            each[1].__module__,
+            inspect.findsource(each[1])[1],
+        )
+    )
+    return [f"evenloop.{name}" for name, _ in found]
 
 
 def _public(module: str) -> str:
@@ -95,11 +102,10 @@ def _described(name: str) -> str:
         return f".. autofunction:: {name}"
     if issubclass(found, asyncio.AbstractEventLoop):
         return f".. autoclass:: {name}\n   :special-members: __init__"
-    return f".. autoclass:: {name}\n   :members:\n   :inherited-members: {_BASES}"
-
-
-# What evenloop's classes inherit from Python's is not told again.
-_BASES = "object,tuple,int,ABC,DefaultEventLoopPolicy,PurePath"
+    # What they inherit from Python's classes is told elsewhere.
+    bases = [base for base in found.__mro__ if not base.__module__.startswith("evenloop")]
+    told = ",".join(base.__name__ for base in bases)
+    return f".. autoclass:: {name}\n   :members:\n   :inherited-members: {told}"
 
 
 def loop_methods() -> Iterator[tuple[str, list[str]]]:
