@@ -38,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words, program = run.split(words)
     if words and words[0].endswith(".py"):
         parser.error(f"{words[0]!r} is no command; to run the file: evenloop run {words[0]}")
-    options = parser.parse_args(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        # Said by the command, whose usage helps; argparse would show ours.
+        asked = commands.choices.get(options.command, parser)
+        asked.error(f"nobody knows {' '.join(unknown)!r}")
     if options.command is None:
         parser.print_help()
         return 2
