@@ -225,6 +225,9 @@ def _make(app: Any, name: str, content: list[str]) -> None:
         return _MADE[kind](argument) if argument else _MADE[kind]()
 
     content[0] = MARK.sub(made, content[0])
+    # The examples are on a page of the site.
+    page = "../" * name.count("/") + "guide/examples.md"
+    content[0] = re.sub(r"\]\((?:\.\./)+examples/(\w+)\.py\)", rf"]({page}#\1py)", content[0])
     if name == "index":  # GUARD: goes when these pages are on this branch
         for page in ("files", "guide/files", "guide/testing", "guide/doctor"):
             if not (ROOT / "docs" / f"{page}.md").exists():

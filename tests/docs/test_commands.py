@@ -113,6 +113,9 @@ def check_ours(words: list[str]) -> None:
         return
     assert words[0] in re.findall(r"^    ([a-z]+) ", help_of("evenloop"), re.MULTILINE)
     ours, program = split(words)
+    if words[0] == "check":  # like `run`: what follows the program's name belongs to it
+        named = (at for at, word in enumerate(words) if at and (word[0] != "-" or word == "-m"))
+        ours = words[: next(named, len(words))]
     check_options(ours[1:], help_of("evenloop", words[0]))
     if "-m" in ours and ours[-1] in TOOLS:
         need(ours[-1], TOOLS[ours[-1]])
