@@ -195,7 +195,7 @@ def _platforms() -> str:
     except ModuleNotFoundError:  # GUARD: goes when evenloop.platforms.page is on this branch
         return "The table comes with `evenloop.platforms.page`."
     text: str = page.markdown()
-    return text
+    return re.sub(r"\A# .*\n", "", text)  # the page that asks has its title
 
 
 def _changes() -> str:
