@@ -149,3 +149,18 @@ def _goes_on(engine: Any, device: Record, ending: Record) -> bool:
     device.outcomes.clear()
     until(engine, lambda: device.outcomes)
     return not ending.active and not ending.outcomes
+
+
+def test_a_regular_file_that_is_another_by_now(engine: Any, tmp_path: Any) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).write_bytes(b"unread")
+    file, other = (os.open(tmp_path / name, os.O_RDONLY) for name in ("one", "other"))
+    op = Record(kinds.POLL_READ, file, multishot=True)
+    engine.start(op)
+    until(engine, lambda: op.outcomes)
+    os.dup2(other, file)
+    until(engine, lambda: not op.active)
+    assert isinstance(op.outcomes[-1], OSError)
+    assert f"descriptor {file} was closed" in str(op.outcomes[-1])
+    os.close(file)
+    os.close(other)

@@ -16,6 +16,7 @@ An engine asks each of these for the state of its descriptor before it waits (`l
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import selectors
@@ -24,6 +25,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from evenloop.engines.descriptors import file_state
 
 __all__ = ["Aside", "Broken", "Device", "RegularFile"]
 
@@ -53,21 +56,20 @@ class RegularFile:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        # Of a file that was truncated: what has been told already.
-        self._told = (-1, -1)
+        _, self._size, self._identity = file_state(fd)
 
     def look(self, wanted: int) -> int:
-        """Return what of `wanted` it is ready for; 0: do not ask again before there is news."""
+        """Return what of `wanted` it is ready for; 0: do not ask again before there is news.
+
+        Raises OSError when the descriptor was closed, or is another file's by now.
+        """
         ready = wanted & WRITABLE
-        if wanted & READABLE:
-            try:
-                state = (os.lseek(self._fd, 0, os.SEEK_CUR), os.fstat(self._fd).st_size)
-            except OSError:
-                # Closed without a word: the next use tells.
-                return wanted
-            if state[0] < state[1] or (state[0] > state[1] and state != self._told):
-                ready |= READABLE
-            self._told = state
+        unread, size, identity = file_state(self._fd)
+        if identity != self._identity:
+            raise OSError(errno.EBADF, f"descriptor {self._fd} was closed while in use")
+        if wanted & READABLE and (unread or size < self._size):
+            ready |= READABLE
+        self._size = size
         return ready
 
     def stop(self) -> None:

@@ -234,7 +234,12 @@ class KqueueEngine(PosixEngine):
                 if slot is not None and slot.note is device:
                     self._awake[slot.fd] = slot
         for slot in list(self._awake.values()):
-            ready = slot.note.look(slot.armed)
+            try:
+                ready = slot.note.look(slot.armed)
+            except OSError as error:
+                self._update_apart(slot, 0)
+                self._fail(slot, error)
+                continue
             if ready:
                 self._levels.append((slot, ready))
             else:
