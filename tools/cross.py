@@ -49,9 +49,11 @@ class Target:
     magic: bytes  # that they begin with
     machine: tuple[int, bytes]  # and what follows where
     options: str = ""  # for the linker
+    needs: bytes = b""  # what they name, where the format does not tell the system
 
 
-# Mach-O, 64 bits: CPU type. ELF: system and machine. PE: the machine, after its own header.
+# Mach-O, 64 bits: CPU type. ELF: the machine, and the C library that it needs. PE: the machine,
+# after its own header.
 MACHO, ELF, PE = b"\xcf\xfa\xed\xfe", b"\x7fELF\x02\x01", b"MZ"
 TARGETS = {
     "macos-arm64": Target(
@@ -64,7 +66,7 @@ TARGETS = {
     ),
     "freebsd-x86_64": Target(
         "freebsd14", "x86_64-freebsd", "freebsd_14_0_release_amd64", ".cpython-{}.so", ELF,
-        (7, b"\x09"),
+        (18, b"\x3e\x00"), needs=b"libc.so.7",
     ),
     "windows-x64": Target(
         "win32", "x86_64-windows-gnu", "win_amd64", ".cp{}-win_amd64.pyd", PE, (-1, b"\x64\x86")
@@ -218,7 +220,8 @@ def check(wheel: Path) -> list[str]:
             offset, machine = target.machine
             if offset < 0:
                 offset = int.from_bytes(content[60:64], "little") + 4
-            if not content.startswith(target.magic) or not content[offset:].startswith(machine):
+            fits = content.startswith(target.magic) and content[offset:].startswith(machine)
+            if not fits or target.needs not in content:
                 problems.append(f"{name} is not built for {target.zig}")
             if f"PyInit_{name.split('/')[-1].removesuffix(ending)}".encode() not in content:
                 problems.append(f"{name} does not export its initialisation")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 HEADS = {
     "macosx_11_0_arm64": b"\xcf\xfa\xed\xfe\x0c\x00\x00\x01",
     "macosx_11_0_x86_64": b"\xcf\xfa\xed\xfe\x07\x00\x00\x01",
-    "freebsd_14_0_release_amd64": b"\x7fELF\x02\x01\x01\x09",
+    "freebsd_14_0_release_amd64": b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + b"\x3e\0libc.so.7",
     "win_amd64": b"MZ".ljust(60, b"\0") + b"\x80\0\0\0" + b"\0" * 64 + b"PE\0\0\x64\x86",
     "win_arm64": b"MZ".ljust(60, b"\0") + b"\x80\0\0\0" + b"\0" * 64 + b"PE\0\0\x64\xaa",
 }
