@@ -58,6 +58,7 @@ BY_PLATFORM = {
         "evenloop.engines.ring",
         "evenloop.engines.provided",
         "evenloop.engines.ring_files",
+        "evenloop.engines.ring_engine",
         "evenloop.engines.uring",
     ],
     "darwin": KQUEUE,

@@ -7,7 +7,7 @@ contract and is the porting guide; every other file here is one way to fulfil it
 - `selector`: readiness through any `selectors.BaseSelector`, wherever Python runs; with
   `blocking`, threads for what is no socket, on Windows (`selector_windows`);
 - `posix`, `connections`, `epoll`: readiness in C, on Linux;
-- `ring`, `provided`, `uring`: completions in C, on Linux;
+- `ring`, `provided`, `ring_files`, `ring_engine`, `uring`: completions in C, on Linux;
 - `kqueue` over `kevents` (in C) or `kevents_select`: readiness on macOS and the BSDs; `apart`
   watches what kqueue refuses.
 

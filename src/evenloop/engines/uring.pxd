@@ -1,8 +1,8 @@
 from evenloop.engines.engine cimport Op
-from evenloop.engines.posix cimport PosixEngine
 from evenloop.engines.provided cimport Provided
 from evenloop.engines.readiness cimport Slot
-from evenloop.engines.ring cimport Request, Ring
+from evenloop.engines.ring cimport Request
+from evenloop.engines.ring_engine cimport RingEngine
 from evenloop.engines.ring_files cimport RingFiles
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -42,41 +42,19 @@ cdef class Note(Request):
     cdef object drop(self)
 
 
-cdef class Waker(Request):
-    cdef UringEngine engine
-
-
-cdef class UringEngine(PosixEngine):
-    cdef Ring _ring
+cdef class UringEngine(RingEngine):
     cdef Provided _buffers
     # For datagrams, from the first that are received on; and what the kernel shall put before them.
     cdef Provided _packets
     cdef msghdr _head
     cdef RingFiles _files
-    cdef Waker _waker
-    cdef int _wakefd
-    cdef int _signal_reader
-    cdef int _signal_writer
-    # Something was withdrawn that the kernel has not been told of.
-    cdef bint _withdrawn
-    # Completions are only noted, not delivered.
-    cdef bint _quiet
-    cdef list _news
-    cdef Py_ssize_t _exhausted
 
-    cdef object _open(self)
-    cdef object _close_descriptors(self)
-    cdef object _watch(self, int fd, int role)
     cdef int _reading_role(self, Slot slot, Note note) except -1
     cdef object _submit(self, Note note, int role)
     cdef object _end_all(self, Note note, int roles)
-    cdef object _flush(self)
     cdef object _enlist(self, Note note)
     cdef object _measured(self, Note note, Py_ssize_t count)
-    cdef object _drain(self, int fd)
     cdef object _received(self, Note note, Slot slot, int result, unsigned int flags)
     cdef object _received_from(self, Note note, Slot slot, int result, unsigned int flags)
     cdef object _accepted(self, Note note, Slot slot, int result)
     cdef object _polled(self, Slot slot, int role, int result)
-    cdef object _deliver_news(self)
-    cdef object _move(self, bint child)

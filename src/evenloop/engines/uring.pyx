@@ -26,13 +26,11 @@ holds: `update` puts them up and takes them down, and their completions go throu
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport (
-    EACCES, EAGAIN, EBADFD, EBUSY, ECONNABORTED, EEXIST, EINTR, EINVAL, ENOBUFS, ENOSYS, ENOTSOCK,
-    EOPNOTSUPP, EPERM, ETIME, errno,
+    EAGAIN, EBADFD, ECONNABORTED, EINVAL, ENOBUFS, ENOTSOCK, EOPNOTSUPP, EPERM,
 )
 from libc.stdint cimport uint32_t, uint64_t
-from posix.unistd cimport close, read, write
+from posix.unistd cimport close
 
 from evenloop.engines.addresses cimport sockaddr, sockaddr_storage, socklen_t
 from evenloop.engines.connections cimport connection_of, is_ordinary
@@ -45,9 +43,10 @@ from evenloop.engines.provided cimport BUFFER_SIZE, Provided
 from evenloop.engines.readiness cimport READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
 from evenloop.engines.ring cimport (
     ACCEPT_MULTISHOT, CQE_BUFFER, CQE_MORE, OP_ACCEPT, OP_POLL_ADD, OP_READ_MULTISHOT, OP_RECV,
-    OP_RECVMSG,    POLL_MULTISHOT, RECV_MULTISHOT, SQE_BUFFER_SELECT, Request, Ring, Sqe,
+    OP_RECVMSG,    RECV_MULTISHOT, SQE_BUFFER_SELECT, Request, Ring, Sqe,
 )
 
+from evenloop.engines.ring_engine cimport POLLIN, POLLOUT, RingEngine, poll_events
 from evenloop.engines.ring_files cimport RingFiles
 
 import os
@@ -57,36 +56,11 @@ cdef extern from "<errno.h>":
     enum:
         ECANCELED
 
-cdef extern from "<poll.h>":
-    enum:
-        POLLIN
-        POLLOUT
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
-    int eventfd(unsigned int value, int flags)
-
 cdef extern from "<sys/socket.h>" nogil:
     enum:
         SOCK_CLOEXEC
         SOCK_NONBLOCK
     int getpeername(int fd, sockaddr* address, socklen_t* size)
-
-cdef extern from *:
-    """
-    #include <endian.h>
-    #include <stdint.h>
-
-    /* The kernel takes the events of a poll in the order of a little machine's halves. */
-    #if __BYTE_ORDER == __BIG_ENDIAN
-    #define EVENLOOP_EVENTS(events) (((uint32_t)(events) << 16) | ((uint32_t)(events) >> 16))
-    #else
-    #define EVENLOOP_EVENTS(events) ((uint32_t)(events))
-    #endif
-    """
-    uint32_t EVENLOOP_EVENTS(int events)
 
 # What the kernel puts before a datagram and its sender.
 cdef struct Heading:
@@ -96,8 +70,6 @@ cdef struct Heading:
     uint32_t flags
 
 cdef enum:
-    REQUESTS = 512
-    COMPLETIONS = 4096
     # That, and room for a sockaddr_storage.
     PACKET_HEAD = 16 + 128
     # No datagram of the Internet's families is larger.
@@ -107,10 +79,6 @@ cdef enum:
     # Reads made directly after one that filled a buffer, and after which a stream is no longer
     # taken for a fast one.
     BULK = 8
-
-# A day; longer waits are taken in pieces.
-cdef double LONGEST_WAIT = 86400.0
-
 
 cdef class Note(Request):
     """All that the kernel has to do for one descriptor."""
@@ -160,83 +128,25 @@ cdef class Note(Request):
             self.connections = None
 
 
-cdef class Waker(Request):
-    """What ends a wait from outside: other threads (ROLE_IN), and signal handlers (ROLE_OUT)."""
-
-    cdef object arrived(self, int role, int result, unsigned int flags):
-        cdef UringEngine engine = self.engine
-        if engine is None:
-            return
-        if role == ROLE_OUT:
-            engine._drain(engine._signal_reader)
-        # The counter of the other is never read: every write to it is an event.
-        if not flags & CQE_MORE:
-            engine._watch(engine._wakefd if role == ROLE_IN else engine._signal_reader, role)
-
-
-cdef class UringEngine(PosixEngine):
+cdef class UringEngine(RingEngine):
     """Completions through io_uring."""
 
     name = "uring"
     model = "completion"
     files = True
 
-    def __cinit__(self):
-        self._wakefd = self._signal_reader = self._signal_writer = -1
-
     def __init__(self):
-        PosixEngine.__init__(self)
-        self._news = []
+        RingEngine.__init__(self)
         self._open()
 
-    def __dealloc__(self):
-        self._close_descriptors()
-
-    @staticmethod
-    def why_not():
-        """Return why this process may not have a ring, or an empty string."""
-        try:
-            Ring(8, 16).close()
-        except OSError as error:
-            reason = error.strerror
-            if error.errno == EPERM or error.errno == EACCES:
-                reason = "io_uring is forbidden (kernel.io_uring_disabled, or a seccomp filter)"
-            elif error.errno == ENOSYS:
-                reason = "this kernel has no io_uring, or a seccomp filter hides it"
-            return f"{reason}; ProactorEventLoop is one of readiness"
-        return ""
-
     cdef object _open(self):
-        self._ring = Ring(REQUESTS, COMPLETIONS)
+        RingEngine._open(self)
         self._buffers = Provided(self._ring)
         self._packets = None
         if self._files is None:
             self._files = RingFiles(self._ring)
         else:
             self._files.move(self._ring)
-        self._waker = Waker()
-        self._waker.engine = self
-        if self._wakefd < 0:
-            self._wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-            if self._wakefd < 0:
-                raise os_error(errno)
-        self._watch(self._wakefd, ROLE_IN)
-        if self._signal_reader >= 0:
-            self._watch(self._signal_reader, ROLE_OUT)
-
-    cdef object _close_descriptors(self):
-        for fd in (self._wakefd, self._signal_reader, self._signal_writer):
-            if fd >= 0:
-                close(fd)
-        self._wakefd = self._signal_reader = self._signal_writer = -1
-
-    cdef object _watch(self, int fd, int role):
-        """Poll a descriptor of the engine's own, again and again."""
-        cdef Sqe* sqe = self._ring.prepare(self._waker, role)
-        sqe.opcode = OP_POLL_ADD
-        sqe.fd = fd
-        sqe.op_flags = EVENLOOP_EVENTS(POLLIN)
-        sqe.length = POLL_MULTISHOT
 
     # ---- telling the kernel ----------------------------------------------------------------
 
@@ -314,7 +224,7 @@ cdef class UringEngine(PosixEngine):
             sqe.op_flags = SOCK_NONBLOCK | SOCK_CLOEXEC
         else:
             sqe.opcode = OP_POLL_ADD
-            sqe.op_flags = EVENLOOP_EVENTS(POLLIN if role == ROLE_IN else POLLOUT)
+            sqe.op_flags = poll_events(POLLIN if role == ROLE_IN else POLLOUT)
 
     cdef object _end_all(self, Note note, int roles):
         """Withdraw what is in flight of these roles."""
@@ -327,17 +237,6 @@ cdef class UringEngine(PosixEngine):
         for role in range(ROLE_CONNECTIONS + 1):
             if roles & 1 << role:
                 self._ring.cancel(note, role)
-
-    cdef object _flush(self):
-        """Have the kernel end what was withdrawn, now."""
-        cdef int done
-        self._withdrawn = False
-        if self._ring._disabled:
-            # Nothing has been submitted yet: both will be, one right after the other.
-            return
-        done = self._ring.flush()
-        if done == -EEXIST:
-            self._move(False)
 
     cdef Slot _renewed(self, Slot slot):
         cdef Note note = slot.note
@@ -609,70 +508,6 @@ cdef class UringEngine(PosixEngine):
                         self._enlist(note)
                     elif wanted_by(slot) != slot.armed:
                         self._mark(slot)
-
-    # ---- waiting ---------------------------------------------------------------------------
-
-    cpdef bint wait(self, double timeout) except -1:
-        cdef Ring ring = self._ring
-        cdef int done = 0
-        if self._dirty:
-            self.reconcile()
-        self.waits += 1
-        if self._failures or self._news or ring.has_news():
-            timeout = 0
-        if timeout != 0:
-            # A signal that came since the last bytecode has not been handled yet.
-            PyErr_CheckSignals()
-            if timeout > LONGEST_WAIT:
-                timeout = LONGEST_WAIT
-            done = ring.enter(1, timeout)
-            self._withdrawn = False
-        elif ring.has_work():
-            done = ring.enter(0, 0)
-            self._withdrawn = False
-        if done < 0:
-            if done == -EINTR:
-                PyErr_CheckSignals()
-            elif done == -EEXIST:
-                self._move(False)
-                return self.wait(timeout)
-            elif done != -ETIME and done != -EBUSY and done != -EAGAIN:
-                raise os_error(-done)
-        return ring.has_news() or len(self._news) > 0 or len(self._failures) > 0
-
-    cpdef object deliver(self):
-        cdef int count = self._ring.count_news()
-        if self._failures:
-            self._deliver_failures()
-        if self._news:
-            self._deliver_news()
-        # What comes meanwhile is for the next round; what an interrupt leaves is still there.
-        while count > 0 and self._ring.deliver_one():
-            count -= 1
-
-    cpdef object wake(self):
-        cdef uint64_t one = 1
-        self.wakes += 1
-        # A full counter or a closed engine: there is nobody left to wake.
-        write(self._wakefd, &one, sizeof(one))
-
-    cdef object _drain(self, int fd):
-        cdef char junk[512]
-        while read(fd, junk, sizeof(junk)) == sizeof(junk):
-            pass
-
-    def signal_fd(self):
-        """Return the writing end of a pipe that ends a wait."""
-        if self._signal_writer < 0:
-            self._signal_reader, self._signal_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._watch(self._signal_reader, ROLE_OUT)
-        return self._signal_writer
-
-    def stats(self):
-        """Return counters since the start; `enters` are the system calls that waited or looked."""
-        return PosixEngine.stats(self) | {
-            "enters": self._ring.enters, "exhausted": self._exhausted,
-        }
 
     # ---- the end ---------------------------------------------------------------------------
 
