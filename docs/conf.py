@@ -22,14 +22,17 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_overloads
 
 # The uncompiled sources tell signatures; extensions do not.
 os.environ["EVENLOOP_PURE"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
+
+from sphinx.ext.napoleon import GoogleDocstring  # noqa: E402
 
 import evenloop.engines  # noqa: E402
 
@@ -98,6 +101,8 @@ def _public(module: str) -> str:
 def _described(name: str) -> str:
     module, _, attribute = name.rpartition(".")
     found = getattr(importlib.import_module(module), attribute)
+    if get_overloads(found):
+        return _plain(name, found)
     if not isinstance(found, type):
         return f".. autofunction:: {name}"
     if issubclass(found, asyncio.AbstractEventLoop):
@@ -106,6 +111,16 @@ def _described(name: str) -> str:
     bases = [base for base in found.__mro__ if not base.__module__.startswith("evenloop")]
     told = ",".join(base.__name__ for base in bases)
     return f".. autoclass:: {name}\n   :members:\n   :inherited-members: {told}"
+
+
+def _plain(name: str, function: Callable[..., Any]) -> str:
+    """A function with one signature without types, where autodoc would show a page of overloads."""
+    signature = inspect.signature(function)
+    parameters = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
+    lines = str(GoogleDocstring(inspect.getdoc(function) or "")).splitlines()
+    _shorten(None, "function", name, function, None, lines)
+    text = textwrap.indent("\n".join(lines), "   ")
+    return f".. py:function:: {name}{inspect.Signature(parameters)}\n\n{text}"
 
 
 def loop_methods() -> Iterator[tuple[str, list[str]]]:
@@ -241,7 +256,23 @@ def _shorten(app: Any, what: str, name: str, of: Any, options: Any, lines: list[
             lines[at] = f"`Python's documentation <{line.strip()}>`__"
 
 
+_kept: dict[str, list[str]] = {}
+
+
+def _keep(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
+    """Note the docstring of an attribute before napoleon takes what is before a colon for a type."""
+    if what in ("attribute", "property"):
+        _kept[name] = list(lines)
+
+
+def _restore(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = _kept.pop(name, lines)
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _make)
-    app.connect("autodoc-process-docstring", _shorten)
+    # napoleon's own priority is 500.
+    app.connect("autodoc-process-docstring", _keep, priority=400)
+    app.connect("autodoc-process-docstring", _restore, priority=600)
+    app.connect("autodoc-process-docstring", _shorten, priority=700)
