@@ -239,11 +239,16 @@ def test_named_pipe_open_both_ways(tmp_path: Any) -> None:
 def test_other_files_are_refused(tmp_path: Any) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        with open(tmp_path / "file", "w+b") as file:
-            for connect in (loop.connect_read_pipe, loop.connect_write_pipe):
-                with pytest.raises(ValueError, match="only for pipes"):
-                    await connect(Recorder, file)
-            assert not file.closed
+        folder = os.open(tmp_path, os.O_RDONLY)
+
+        class Folder:
+            def fileno(self) -> int:
+                return folder
+
+        for connect in (loop.connect_read_pipe, loop.connect_write_pipe):
+            with pytest.raises(ValueError, match="only for pipes"):
+                await connect(Recorder, Folder())
+        os.close(folder)
         with pytest.raises(AttributeError):
             await loop.connect_read_pipe(Recorder, 0)
 
