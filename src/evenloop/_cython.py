@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["cclass", "compiled", "freelist"]
+__all__ = ["cclass", "compiled", "freelist", "nonecheck"]
 
 compiled = False
 
 _Class = TypeVar("_Class", bound=type)
+_Any = TypeVar("_Any")
 
 
 def cclass(made: _Class) -> _Class:
@@ -30,4 +31,9 @@ def cclass(made: _Class) -> _Class:
 
 def freelist(size: int) -> Callable[[_Class], _Class]:
     """Keep `size` freed objects of a class for reuse; only compiled."""
+    return lambda made: made
+
+
+def nonecheck(on: bool) -> Callable[[_Any], _Any]:
+    """Say whether a use of None in the place of an object of ours is looked for; only compiled."""
     return lambda made: made

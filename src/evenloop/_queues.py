@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evenloop.handles import Handle, TimerHandle
 
-__all__ = ["HandleQueue", "Heap", "size"]
+__all__ = ["HandleQueue", "Heap", "put", "size", "take", "waiting"]
 
 HandleQueue = deque["Handle"]
+# Functions, for the C twins of these are inlined.
 size = len
+put = deque.append
+take = deque.popleft
 
 
 class Heap:
@@ -62,3 +65,8 @@ class Heap:
         for entry in self._entries:
             entry[2]._owner = None
         self._entries.clear()
+
+
+def waiting(heap: Heap) -> bool:
+    """Whether any timer is there, be it a cancelled one."""
+    return len(heap) > 0

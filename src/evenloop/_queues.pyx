@@ -12,13 +12,6 @@ from cpython.object cimport PyObject
 
 from evenloop.handles cimport Handle, TimerHandle
 
-cdef extern from "Python.h":
-    # By pointer: a move from place to place changes no reference count.
-    PyObject* item_of "PyList_GET_ITEM" (list, Py_ssize_t) noexcept
-    void set_item "PyList_SET_ITEM" (list, Py_ssize_t, PyObject*) noexcept
-    void Py_INCREF(object)
-    void Py_DECREF(object)
-
 cdef extern from "<math.h>":
     double INFINITY
 
@@ -35,24 +28,6 @@ cdef class HandleQueue:
 
     def __len__(self):
         return self._count
-
-    cdef int append(self, Handle handle) except -1:
-        if self._count > self._mask:
-            self._grow()
-        self._items[(self._first + self._count) & self._mask] = handle
-        self._count += 1
-        return 0
-
-    cdef Handle popleft(self):
-        cdef Handle handle
-        if self._count <= 0:
-            raise IndexError("pop from an empty queue")
-        handle = <Handle>self._items[self._first]
-        # The queue lets go of the handle before it runs.
-        self._items[self._first] = None
-        self._first = (self._first + 1) & self._mask
-        self._count -= 1
-        return handle
 
     cdef object clear(self):
         self._items = [None] * SMALLEST

@@ -104,6 +104,7 @@ class Handle:
         if not self._cancelled:
             self.run()
 
+    @cython.nonecheck(False)
     def run(self) -> None:
         """Run the callback and see to what it raises."""
         if self._args is None:

@@ -1,11 +1,11 @@
 cimport cython
 
 from evenloop._calls cimport copy_context
-from evenloop._queues cimport HandleQueue, size
+from evenloop._queues cimport HandleQueue, put, size, take
 from evenloop.engines.engine cimport Engine
 from evenloop._make cimport new_handle, new_thread_safe_handle, new_timer
 from evenloop.handles cimport Handle, TimerHandle
-from evenloop.timers cimport TimerHeap
+from evenloop.timers cimport TimerHeap, pending
 
 
 cdef bint _FREE_THREADED
@@ -13,6 +13,7 @@ cdef bint _LOCKED_HANDLES
 cdef double _NEVER
 cdef double LONGEST_BETWEEN_POLLS
 cdef Py_ssize_t CALLBACKS_BETWEEN_POLLS
+cdef Py_ssize_t CALLBACKS_BETWEEN_LOOKS
 
 cdef double _seconds(str name, object value) except? -1.0
 
@@ -38,6 +39,9 @@ cdef class Scheduler:
     cdef long long _order
     cdef public object _thread_id
     cdef Py_ssize_t _credit
+    cdef Py_ssize_t _look_at
+    cdef Py_ssize_t _unlooked
+    cdef double _looked
     cdef double _polled
     cdef bint _woken
     cdef public bint _debug
@@ -60,6 +64,7 @@ cdef class Scheduler:
     @cython.locals(item=Flushable, index=Py_ssize_t)
     cdef object _flush(self)
     cpdef object _run_turns(self)
+    cdef bint _busy_long(self) except -1
     @cython.locals(arrived=bint)
     cdef object _run_turn(self)
     @cython.locals(count=Py_ssize_t, handle=Handle)

@@ -33,9 +33,9 @@ except ImportError:
     from evenloop import _cython as cython
 
 if not cython.compiled:
-    from evenloop._queues import HandleQueue, size
+    from evenloop._queues import HandleQueue, put, size, take
     from evenloop.handles import new_handle, new_thread_safe_handle, new_timer
-    from evenloop.timers import TimerHeap
+    from evenloop.timers import TimerHeap, pending
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -55,6 +55,9 @@ logger: logging.Logger = logging.getLogger("asyncio")
 # every one of them would cost more than the callback) or seconds (they may be slow ones).
 CALLBACKS_BETWEEN_POLLS = 64
 LONGEST_BETWEEN_POLLS = 0.0005
+# To look at the clock costs as much as a tenth of a callback. While they are quick (this many
+# take less than this part of the time between polls) it is looked at this seldom.
+CALLBACKS_BETWEEN_LOOKS = 8
 
 _NEVER = math.inf
 
@@ -114,7 +117,8 @@ class Scheduler:
         self._unsent: list[Flushable] = []
         # A subclass may have a clock of its own: everything goes by it.
         self._own_clock = type(self).time is not Scheduler.time
-        self._polled = 0.0
+        self._polled = self._looked = 0.0
+        self._look_at = self._unlooked = 0
         self._task_factory: TaskFactory | None = None
         self._exception_handler: ExceptionHandler | None = None
         self._order = 0
@@ -158,7 +162,7 @@ class Scheduler:
         handle = new_handle(callback, args, self, context)
         if self._debug:
             handle._remember_source()
-        self._ready.append(handle)
+        put(self._ready, handle)
         return handle
 
     def schedule(
@@ -166,7 +170,7 @@ class Scheduler:
     ) -> Handle:
         """Run `callback(*args)` at the next turn; for evenloop's own use, nothing is checked."""
         handle = new_handle(callback, args, self, context)
-        self._ready.append(handle)
+        put(self._ready, handle)
         return handle
 
     def call_soon_threadsafe(
@@ -348,6 +352,8 @@ class Scheduler:
         """Return how long the engine may wait, in seconds; negative for ever."""
         if size(self._ready) or self._stopping or self._incoming or size(self._due):
             return 0.0
+        if not pending(self._timers):
+            return -1.0
         when = self._timers.deadline()
         if when == _NEVER:
             return -1.0
@@ -359,7 +365,7 @@ class Scheduler:
         self._woken = False
         count = len(self._incoming)
         for index in range(count):
-            self._ready.append(self._incoming[index])
+            put(self._ready, self._incoming[index])
         del self._incoming[:count]
 
     def _run_turns(self) -> None:
@@ -370,6 +376,16 @@ class Scheduler:
             if self._stopping:
                 return
 
+    def _busy_long(self) -> bool:
+        """Look at the clock: is it time for the engine? And see how soon to look again."""
+        now = self._now()
+        quick = now - self._looked < LONGEST_BETWEEN_POLLS / CALLBACKS_BETWEEN_LOOKS
+        self._unlooked = CALLBACKS_BETWEEN_LOOKS if quick else 0
+        self._look_at = self._credit - self._unlooked
+        self._looked = now
+        return now - self._polled > LONGEST_BETWEEN_POLLS
+
+    @cython.nonecheck(False)
     def _run_turn(self) -> None:
         """Make one turn; see the head of this module."""
         self.turn += 1
@@ -378,15 +394,18 @@ class Scheduler:
             self._credit <= 0
             or not size(self._ready)
             or self._stopping
-            or self._now() - self._polled > LONGEST_BETWEEN_POLLS
+            or (self._credit <= self._look_at and self._busy_long())
         ):
             arrived = self.engine.wait(self._patience())
             self._credit = CALLBACKS_BETWEEN_POLLS
-            self._polled = self._now()
+            self._look_at = CALLBACKS_BETWEEN_POLLS - self._unlooked
+            self._polled = self._looked = self._now()
+            if pending(self._timers):
+                self._timers.collect(self._polled, self._due)
+        elif pending(self._timers):
+            self._timers.collect(self._now(), self._due)
         if self._incoming:
             self._take_incoming()
-        if self._timers.deadline() != _NEVER:
-            self._timers.collect(self._now(), self._due)
         if size(self._ready):
             self._credit -= size(self._ready)
             self._run_all(self._ready)
@@ -397,6 +416,7 @@ class Scheduler:
         if self._unsent:
             self._flush()
 
+    @cython.nonecheck(False)
     def _run_all(self, queue: HandleQueue) -> None:
         """Run what is in a queue now; what that adds waits for another turn.
 
@@ -406,7 +426,7 @@ class Scheduler:
         try:
             while count > 0:
                 count -= 1
-                handle = queue.popleft()
+                handle = take(queue)
                 if not handle._cancelled:
                     if self._debug:
                         self._run_timed(handle)

@@ -21,13 +21,13 @@ except ImportError:
 from evenloop.handles import TimerOwner
 
 if not cython.compiled:
-    from evenloop._queues import Heap
+    from evenloop._queues import Heap, put
 
 if TYPE_CHECKING:
     from evenloop._queues import HandleQueue
     from evenloop.handles import TimerHandle
 
-__all__ = ["TimerHeap"]
+__all__ = ["TimerHeap", "pending"]
 
 # Below this many cancelled timers a pass over the heap is not worth its cost.
 _PURGE_AT_LEAST = 64
@@ -78,9 +78,16 @@ class TimerHeap(TimerOwner):
                 self._cancelled -= 1
             else:
                 handle._owner = None
-                ready.append(handle)
+                put(ready, handle)
 
     def clear(self) -> None:
         """Forget every timer."""
         self._heap.clear()
         self._cancelled = 0
+
+
+if not cython.compiled:
+
+    def pending(timers: TimerHeap) -> bool:
+        """Whether there is anything in a heap, be it a cancelled timer."""
+        return len(timers._heap) > 0
