@@ -102,8 +102,10 @@ class Connecting(Room):
                     "an empty string switches the check of the name off"
                 )
             server_hostname = host.decode("idna") if isinstance(host, bytes) else host
-        checks.check_client_ssl(ssl)
-        checks.check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        if not (ssl is ssl_handshake_timeout is ssl_shutdown_timeout is None):
+            checks.check_client_ssl(ssl)
+            checks.check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        peer = None
         if happy_eyeballs_delay is not None or interleave is not None:
             _check_race(happy_eyeballs_delay, interleave)
 
@@ -128,6 +130,9 @@ class Connecting(Room):
                 infos = await self._ensure_resolved(
                     (host, port), family=family, type=_STREAM, proto=proto, flags=flags
                 )
+            elif known[0] == socket.AF_INET and host != "0.0.0.0":
+                # What the other end will be called; that address leads to another one.
+                peer = known[4]
             local_infos = None
             if local_addr is not None:
                 local_infos = await self._ensure_resolved(
@@ -140,7 +145,11 @@ class Connecting(Room):
                 )
             if interleave or (interleave is None and happy_eyeballs_delay is not None):
                 infos = eyeballs.interleave(infos, interleave or 1)
-            sock = await self._connect_any(infos, local_infos, happy_eyeballs_delay, all_errors)
+            if known is not None and not all_errors:
+                # There is nothing to try in turn, nor failures to put together.
+                sock = await self._connect_one(known, local_infos, None)
+            else:
+                sock = await self._connect_any(infos, local_infos, happy_eyeballs_delay, all_errors)
 
         transport, protocol = await self._open_stream(
             sock,
@@ -149,8 +158,9 @@ class Connecting(Room):
             server_hostname=server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
+            peer=peer,
         )
-        if self.get_debug():
+        if self._debug:
             logger.debug(
                 "%r connected to %s:%r: (%r, %r)",
                 transport.get_extra_info("socket"),
@@ -293,7 +303,7 @@ class Connecting(Room):
                 failed.clear()
 
     async def _connect_one(
-        self, info: Any, local_infos: list[Any] | None, failed: list[OSError]
+        self, info: Any, local_infos: list[Any] | None, failed: list[OSError] | None
     ) -> socket.socket:
         """Make a socket, bind it if asked to, and connect it; `failed` gets what went wrong."""
         family, kind, proto, _, address = info
@@ -308,7 +318,7 @@ class Connecting(Room):
             await self.sock_connect(sock, address)
             return sock
         except BaseException as exc:
-            if isinstance(exc, OSError):
+            if failed is not None and isinstance(exc, OSError):
                 failed.append(exc)
             if sock is not None:
                 sock.close()
@@ -326,8 +336,13 @@ class Connecting(Room):
         server_side: bool = False,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
+        peer: Any = None,
     ) -> Connection:
-        """Put a transport and a protocol on a connected socket; closes it if that fails."""
+        """Put a transport and a protocol on a connected socket; closes it if that fails.
+
+        `peer` is the other end's name, where it need not be asked for.
+        """
+        extra = None if peer is None else {"peername": peer}
         try:
             if sock.gettimeout() != 0:
                 sock.setblocking(False)
@@ -354,9 +369,9 @@ class Connecting(Room):
                     ssl_shutdown_timeout=ssl_shutdown_timeout,
                 )
                 transport = layer.transport
-                StreamTransport(self, sock, layer)
+                StreamTransport(self, sock, layer, extra=extra)
             else:
-                transport = StreamTransport(self, sock, protocol, waiter=waiter)
+                transport = StreamTransport(self, sock, protocol, waiter=waiter, extra=extra)
         except BaseException:
             sock.close()
             raise
@@ -377,14 +392,14 @@ def _check_race(delay: Any, interleave: Any) -> None:
 
 
 def _bind_local(
-    sock: socket.socket, family: int, local_infos: list[Any], failed: list[OSError]
+    sock: socket.socket, family: int, local_infos: list[Any], failed: list[OSError] | None
 ) -> None:
     """Bind to the first local address of the socket's family that can be had."""
     last = None
     for local_family, _, _, _, address in local_infos:
         if local_family != family:
             continue
-        if last is not None:
+        if last is not None and failed is not None:
             failed.append(last)
         try:
             sock.bind(address)

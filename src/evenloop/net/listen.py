@@ -114,7 +114,9 @@ class Server(asyncio.Server):
         self._context = copy_context()
         self._acceptors: dict[socket.socket, _Acceptor] = {}
         # Weak: a transport that everybody has let go of must be able to say so.
-        self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._clients: set[weakref.ref[Any]] = set()
+        # Whether a connection has the listening socket's options; None until one was seen.
+        self._inherits: bool | None = None
         # None once the server is closed and its last connection gone.
         self._waiters: list[asyncio.Future[None]] | None = []
         self._serving = False
@@ -171,7 +173,7 @@ class Server(asyncio.Server):
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.Server.close_clients
         """
-        for transport in list(self._clients):
+        for transport in self._open_clients():
             protocol = transport.get_protocol()
             # Under TLS the goodbye is the upper transport's to say.
             upper = protocol.transport if type(protocol) is tls.TLSProtocol else None
@@ -182,7 +184,7 @@ class Server(asyncio.Server):
 
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.Server.abort_clients
         """
-        for transport in list(self._clients):
+        for transport in self._open_clients():
             transport.abort()
 
     async def start_serving(self) -> None:
@@ -236,12 +238,18 @@ class Server(asyncio.Server):
 
     def _attach(self, transport: Any) -> None:
         """A connection of ours is open."""
-        self._clients.add(transport)
+        self._clients.add(weakref.ref(transport, self._clients.discard))
 
     def _detach(self, transport: Any) -> None:
         """A connection of ours is gone."""
-        self._clients.discard(transport)
-        self._wake_if_over()
+        self._clients.discard(weakref.ref(transport))
+        if self._sockets is None:
+            self._wake_if_over()
+
+    def _open_clients(self) -> list[Any]:
+        """Return the connections of ours that are open."""
+        transports = [client() for client in list(self._clients)]
+        return [transport for transport in transports if transport is not None]
 
     def _wake_if_over(self) -> None:
         if self._sockets is not None or self._clients or self._waiters is None:
@@ -262,6 +270,7 @@ class Server(asyncio.Server):
             return
         for sock in self._sockets or ():
             sock.listen(self._backlog)
+            set_no_delay(sock)
         self._serving = True
         for sock in self._sockets or ():
             self._loop._start_serving(self, sock)
@@ -287,7 +296,7 @@ class Server(asyncio.Server):
 
     def _accepted(self, connection: socket.socket, address: Any) -> None:
         """Take a connection in; nothing of the user's that fails may stop the server."""
-        if self._loop.get_debug():
+        if self._loop._debug:
             logger.debug("%r got a new connection from %r: %r", self, address, connection)
         self._context.copy().run(self._welcome, connection, address)
 
@@ -295,7 +304,8 @@ class Server(asyncio.Server):
         """Put a protocol and a transport on a connection; runs in the connection's context."""
         protocol = None
         try:
-            set_no_delay(connection)
+            if not self._inherits:
+                self._see_to_delay(connection)
             protocol = self._protocol_factory()
             upper: Any = protocol
             if self._ssl_context is not None:
@@ -322,6 +332,17 @@ class Server(asyncio.Server):
             if protocol is not None:
                 report["protocol"] = protocol
             self._loop.call_exception_handler(report)
+
+    def _see_to_delay(self, connection: socket.socket) -> None:
+        """Switch delays off, and learn whether they are, as on Linux, if the listener's are."""
+        if self._inherits is None and _NO_DELAY is not None and connection.family in _INTERNET:
+            try:
+                self._inherits = connection.getsockopt(_TCP, _NO_DELAY) != 0
+            except OSError:
+                # Of a connection that is gone nothing can be learned.
+                self._inherits = None
+        if not self._inherits:
+            set_no_delay(connection)
 
     def _accept_failed(self, acceptor: _Acceptor, error: OSError) -> None:
         if error.errno in _LOST_BEFORE and acceptor.active:
