@@ -35,6 +35,7 @@ __all__ = [
     "Watch",
     "all_cases",
     "case",
+    "countdown",
     "processor_time",
     "register",
 ]
@@ -127,6 +128,22 @@ class Bench:
             return self.sample
         assert self.watch.used, "the case measured nothing"
         return Sample(self.watch.wall, self.watch.cpu)
+
+
+def countdown(
+    loop: asyncio.AbstractEventLoop, calls: int
+) -> tuple[Callable[[], None], asyncio.Future[None]]:
+    """Return a callback, and a future that is done when it was called so many times."""
+    done: asyncio.Future[None] = loop.create_future()
+    left = calls
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done.set_result(None)
+
+    return count, done
 
 
 Body = Callable[[Bench], Awaitable[None]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from evenloop.bench.case import MATRIX, Bench, case
+from evenloop.bench.case import MATRIX, Bench, case, countdown
 
 BATCH = 1000
 TASKS = 100
@@ -92,15 +92,7 @@ async def timers_cancelled(bench: Bench) -> None:
 async def timers_fired(bench: Bench) -> None:
     """Timers of ten different delays, all due soon after the last one is made."""
     loop = bench.loop
-    done = loop.create_future()
-    left = bench.n
-
-    def fire() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            done.set_result(None)
-
+    fire, done = countdown(loop, bench.n)
     with bench.watch:
         for number in range(bench.n):
             loop.call_later(number % 10 * 0.0001, fire)

@@ -5,21 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 
-from evenloop.bench.case import MATRIX, Bench, case
+from evenloop.bench.case import MATRIX, Bench, case, countdown
 
 
 @case("call_soon_threadsafe", "100k call_soon_threadsafe", MATRIX, 100_000)
 async def call_soon_threadsafe(bench: Bench) -> None:
     """Another thread schedules as fast as it can."""
     loop = bench.loop
-    done = loop.create_future()
-    left = bench.n
-
-    def step() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            done.set_result(None)
+    step, done = countdown(loop, bench.n)
 
     def other() -> None:
         for _ in range(bench.n):
