@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import evenloop
@@ -162,6 +162,7 @@ async def same_text_as_io(
     steps=st.lists(TEXT_STEPS, max_size=10),
     added=st.sampled_from(["", "a\nb", "\r\n", "\u00e9" * 9000]),
 )
+@example(steps=[("read", 9000), ("again",), ("back",), ("read", 9000)], added="")
 def test_text_files(
     encoding: str, newline: str | None, steps: list[tuple[Any, ...]], added: str
 ) -> None:

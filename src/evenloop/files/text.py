@@ -210,13 +210,14 @@ class TextFile(AsyncFile[str]):
                 pending, flags = self._decoder.getstate()
                 return position - len(pending) | flags << 64 if pending or flags else position
             data = pending + self._source
-            # The standard library finds out how many bytes so many characters were.
+            # The standard library finds out how many bytes so many characters were. Not from
+            # position 0, where it would expect a byte order mark whatever the flags say.
             with io.TextIOWrapper(
-                io.BytesIO(data), self.encoding, self.errors, self._newline
+                io.BytesIO(b"\0" + data), self.encoding, self.errors, self._newline
             ) as replay:
-                replay.seek(flags << 64)
+                replay.seek(1 | flags << 64)
                 replay.read(self._at)
-                return replay.tell() + position - len(data)
+                return replay.tell() - 1 + position - len(data)
 
     async def seek(self, cookie: int, whence: int = os.SEEK_SET, /) -> int:
         """Go to a position that `tell()` returned, to the beginning (0), or the end (0, 2)."""
@@ -246,8 +247,10 @@ class TextFile(AsyncFile[str]):
         await self._buffer.seek(position)
         self._forget()
         self._decoder.reset()
-        if flags or feed or skip:
+        if cookie:
+            # Anywhere but at the beginning the order of bytes is known.
             self._decoder.setstate((b"", flags))
+        if feed or skip:
             self._state = (b"", flags)
             data = await self._buffer.read(feed)
             self._text = self._decoder.decode(data, bool(final))
