@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+PROGRAM = Path(__file__).parents[1] / "support" / "broken_pipe.py"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGPIPE and no EPIPE for pipes")
@@ -29,7 +32,7 @@ def test_nobody_reads(words: list[str]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGPIPE and no EPIPE for pipes")
 def test_a_program_keeps_its_own_errors() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "evenloop", "run", "-m", "tests.support.broken_pipe"],
+        [sys.executable, "-m", "evenloop", "run", str(PROGRAM)],
         capture_output=True,
         text=True,
     )
