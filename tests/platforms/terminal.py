@@ -16,7 +16,7 @@ import sys
 import time
 
 #: Seconds for the whole of it.
-LIMIT = 120.0
+LIMIT = 300.0
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*([A-Za-z])|\x1b\][^\x07]*\x07")
 _ASKS = re.compile(r"^TYPE ('.*')\s*$", re.MULTILINE)
 
