@@ -260,7 +260,7 @@ _kept: dict[str, list[str]] = {}
 
 
 def _keep(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
-    """Note the docstring of an attribute before napoleon takes what is before a colon for a type."""
+    """Note an attribute's docstring before napoleon takes what is before a colon for a type."""
     if what in ("attribute", "property"):
         _kept[name] = list(lines)
 

@@ -24,6 +24,7 @@ _ERRORS = {
 # Each topic's unit for people, and how many of it are a second or a byte.
 _UNITS = {
     MATRIX: ("ms", 1e3),
+    "files": ("ms", 1e3),
     "server": ("µs", 1e6),
     "http": ("µs", 1e6),
     "memory": ("KiB", 1 / 1024),

@@ -133,6 +133,7 @@ cdef class UringEngine(RingEngine):
 
     name = "uring"
     model = "completion"
+    regular_files = "refused"
     files = True
 
     def __init__(self):

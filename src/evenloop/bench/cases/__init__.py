@@ -44,10 +44,6 @@ ROWS = (
     "process-cat",
     "getaddrinfo",
     "pipe-writes",
-    "file-random-1",
-    "file-random-64",
-    "file-read",
-    "file-write",
 )
 """The rows of the matrix, in their order; they come from several files."""
 

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from evenloop.bench.case import MATRIX, Bench, CannotRun, case
+from evenloop.bench.case import Bench, CannotRun, case
 
 __all__: list[str] = []
 
@@ -94,19 +94,19 @@ async def _random_reads(bench: Bench, depth: int) -> None:
             await file.__aexit__(None, None, None)
 
 
-@case("file-random-1", "4 KiB random reads of a cached GiB, one at a time", MATRIX, 10_000)
+@case("file-random-1", "4 KiB random reads of a cached GiB, one at a time", "files", 10_000)
 async def random_reads_one(bench: Bench) -> None:
     """One task reads pages all over the file."""
     await _random_reads(bench, 1)
 
 
-@case("file-random-64", "4 KiB random reads of a cached GiB, 64 at a time", MATRIX, 10_000)
+@case("file-random-64", "4 KiB random reads of a cached GiB, 64 at a time", "files", 10_000)
 async def random_reads_many(bench: Bench) -> None:
     """Sixty-four tasks read pages all over the file."""
     await _random_reads(bench, 64)
 
 
-@case("file-read", "1 GiB read in 64 KiB pieces", MATRIX, _GIB // _PIECE, rounds=3)
+@case("file-read", "1 GiB read in 64 KiB pieces", "files", _GIB // _PIECE, rounds=3)
 async def sequential_reads(bench: Bench) -> None:
     """The file from its beginning, with the buffer that open() gives it."""
     opener, _ = _opener(bench)
@@ -117,7 +117,7 @@ async def sequential_reads(bench: Bench) -> None:
                 assert len(await file.read(_PIECE)) == _PIECE
 
 
-@case("file-write", "1 GiB written in 64 KiB pieces", MATRIX, _GIB // _PIECE, rounds=3)
+@case("file-write", "1 GiB written in 64 KiB pieces", "files", _GIB // _PIECE, rounds=3)
 async def sequential_writes(bench: Bench) -> None:
     """Over a file that is there already: what the disk has to find room for is not counted."""
     opener, _ = _opener(bench)
