@@ -16,7 +16,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evenloop.engines import choose, over_selector
 from evenloop.executor import Executor
@@ -29,10 +29,14 @@ from evenloop.subprocesses import Processes
 if TYPE_CHECKING:
     import selectors
     from collections.abc import AsyncGenerator, Awaitable, Generator
+    from typing import Self
 
     from evenloop.engines import Engine
 
 __all__ = ["EventLoop", "ProactorEventLoop", "SelectorEventLoop"]
+
+#: Environment variable that names the profile for loops that are not told one.
+PROFILE_VARIABLE = "EVENLOOP_PROFILE"
 
 # Frames of a coroutine's origin that debug mode keeps.
 _ORIGIN_DEPTH = 10
@@ -59,18 +63,43 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
         "_watches",
     )
 
-    def __init__(self, engine: str | Engine | None = None) -> None:
+    #: The name of the profile whose limits the loop has; None where it has no limits.
+    profile: ClassVar[str | None] = None
+
+    def __new__(cls, *args: Any, profile: str | None = None, **kwargs: Any) -> Self:
+        """Make a loop of this class or, under a profile, of its subclass with that one's limits."""
+        if profile is None:
+            profile = os.environ.get(PROFILE_VARIABLE) or None
+        if profile is not None and cls.profile is None:
+            from evenloop.platforms import profiles
+
+            bases = {"selector": SelectorEventLoop, "proactor": ProactorEventLoop}
+            cls = profiles.loop_class(cls, profile, EventLoop, bases)
+        return super().__new__(cls)
+
+    def __init__(self, engine: str | Engine | None = None, *, profile: str | None = None) -> None:
         """Make a loop on `engine`: a name, an `Engine`, or None for the best one here.
 
-        Raises ValueError for a name that no engine has and RuntimeError, with the reason, for an
-        engine that cannot run here.
+        With `profile`, the name of a platform (`evenloop.platforms.profiles.NAMES`), the loop has
+        the documented limits of asyncio's loop there; None looks at EVENLOOP_PROFILE.
+
+        Raises ValueError for a name that no engine or profile has and RuntimeError, with the
+        reason, for an engine that cannot run here.
         """
-        super().__init__(choose(engine))
+        super().__init__(self._engine_for(engine))
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._asyncgens_shut_down = False
         self._running = False
         self._debug = _debug_by_default()
         _all_loops.add(self)
+
+    # A profile may wait in a way of its own.
+
+    def _engine_for(self, engine: str | Engine | None, model: str = "") -> Engine:
+        return choose(engine, model)
+
+    def _engine_over(self, selector: selectors.BaseSelector) -> Engine:
+        return over_selector(selector)
 
     # ---- running ---------------------------------------------------------------------------
 
@@ -222,8 +251,9 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
         sys.set_coroutine_origin_tracking_depth(_ORIGIN_DEPTH if enabled else 0)
 
     def __repr__(self) -> str:
+        profile = "" if self.profile is None else f" profile={self.profile}"
         return (
-            f"<{type(self).__name__} engine={self.engine.name} running={self._running} "
+            f"<{type(self).__name__} engine={self.engine.name}{profile} running={self._running} "
             f"closed={self._closed} debug={self._debug}>"
         )
 
@@ -239,25 +269,27 @@ class EventLoop(  # type: ignore[misc]  # typeshed ties *args to the callback's 
 class SelectorEventLoop(EventLoop):
     """The loop on a readiness engine: on the given selector, or the best one here."""
 
-    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector | None = None, *, profile: str | None = None
+    ) -> None:
         """Make a loop that waits with `selector`, a `selectors.BaseSelector`.
 
-        Raises TypeError for anything else.
+        `profile` as for `EventLoop`. Raises TypeError for a selector that is none.
         """
         if selector is None:
-            super().__init__(choose(model="readiness"))
+            super().__init__(self._engine_for(None, "readiness"))
         elif not hasattr(selector, "select") or not hasattr(selector, "register"):
             raise TypeError(f"selector must be a selectors.BaseSelector, got {selector!r}")
         else:
-            super().__init__(over_selector(selector))
+            super().__init__(self._engine_over(selector))
 
 
 class ProactorEventLoop(EventLoop):
     """The loop on a completion engine, or on readiness where the system offers no better."""
 
-    def __init__(self) -> None:
-        """Make a loop on the best completion engine of this system."""
-        super().__init__(choose(model="completion"))
+    def __init__(self, *, profile: str | None = None) -> None:
+        """Make a loop on the best completion engine here; `profile` as for `EventLoop`."""
+        super().__init__(self._engine_for(None, "completion"))
 
 
 def _debug_by_default() -> bool:

@@ -28,7 +28,7 @@ __all__ = ["EventLoopPolicy", "install", "new_event_loop", "run"]
 _T = TypeVar("_T")
 
 
-def new_event_loop(engine: str | Engine | None = None) -> EventLoop:
+def new_event_loop(engine: str | Engine | None = None, *, profile: str | None = None) -> EventLoop:
     """Make a new event loop. It is not made current, and the caller closes it.
 
     Fits wherever a loop factory is asked for: `asyncio.Runner(loop_factory=new_event_loop)`,
@@ -37,12 +37,15 @@ def new_event_loop(engine: str | Engine | None = None) -> EventLoop:
     Args:
         engine: The name of an engine (`evenloop.engines.available()` lists them), an engine
             object, or None for the one named by EVENLOOP_ENGINE or else the best one here.
+        profile: The name of a platform (`evenloop.platforms.profiles.NAMES`): the loop has the
+            documented limits of asyncio's own loop there. None takes the one named by
+            EVENLOOP_PROFILE, or else no limits.
 
     Raises:
-        ValueError: There is no engine of that name.
+        ValueError: There is no engine or profile of that name.
         RuntimeError: That engine cannot run here; the message says why.
     """
-    return EventLoop(engine)
+    return EventLoop(engine, profile=profile)
 
 
 def run(
@@ -51,6 +54,7 @@ def run(
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     engine: str | Engine | None = None,
+    profile: str | None = None,
 ) -> _T:
     """Run a coroutine on a new evenloop loop and return its result, as `asyncio.run` does.
 
@@ -63,20 +67,23 @@ def run(
         loop_factory: Makes the loop instead of `new_event_loop`; accepted so that calls written
             for `asyncio.run` keep their meaning.
         engine: As for `new_event_loop`.
+        profile: As for `new_event_loop`.
 
     Raises:
         RuntimeError: An event loop is already running in this thread, or the engine cannot run
             here.
-        TypeError: Both `loop_factory` and `engine` were given, or `main` cannot be awaited
+        TypeError: `loop_factory` was given with `engine` or `profile`, or `main` cannot be awaited
             (ValueError before Python 3.14).
-        ValueError: There is no engine of that name.
+        ValueError: There is no engine or profile of that name.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("evenloop.run() cannot be called from a running event loop")
     if loop_factory is None:
-        loop_factory = partial(new_event_loop, engine)
+        loop_factory = partial(new_event_loop, engine, profile=profile)
     elif engine is not None:
         raise TypeError("evenloop.run() takes loop_factory or engine, not both: a factory decides")
+    elif profile is not None:
+        raise TypeError("evenloop.run() takes loop_factory or profile, not both: a factory decides")
     with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
         return runner.run(main)
 

@@ -16,6 +16,7 @@ import pytest
 
 from evenloop.cli import doctor, main
 from evenloop.platforms import probe as probing
+from evenloop.platforms import table
 from evenloop.platforms.probe import Bench, Failed, NotHere, Probe, Topic, probe, run_probe
 from evenloop.runners import new_event_loop
 
@@ -153,6 +154,7 @@ def few_probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Probe]]:
 
     chosen = [works]
     monkeypatch.setattr(probing, "all_probes", lambda: tuple(chosen))
+    monkeypatch.setattr(table, "ROWS", (table.row("WIN-UDP"),))
     yield chosen
 
 

@@ -27,15 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The words after `evenloop`; None takes them from `sys.argv`.
     """
-    from evenloop.cli import bench, doctor, run
+    from evenloop.cli import bench, check, doctor, run
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     run.add_command(commands)
+    check.add_command(commands)
     doctor.add_command(commands)
     bench.add_command(commands)
-    words, program = run.split(words)
+    words, program = (check if words[:1] == ["check"] else run).split(words)
     if words and words[0].endswith(".py"):
         parser.error(f"{words[0]!r} is no command; to run the file: evenloop run {words[0]}")
     options, unknown = parser.parse_known_args(words)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from evenloop.platforms.probe import Outcome
+    from evenloop.platforms.trial import Tried
 
 __all__ = ["Report", "add_command", "as_json", "examine", "show"]
 
@@ -36,11 +37,18 @@ class Report:
     facts: dict[str, Any]
     outcomes: list[Outcome]
     seconds: float
+    tried: list[Tried]
+    """The rows of the platform table, as they are here."""
 
     @property
     def broken(self) -> list[Outcome]:
         """The outcomes that break a promise."""
         return [outcome for outcome in self.outcomes if outcome.status in _BROKEN]
+
+    @property
+    def broken_rows(self) -> list[str]:
+        """The ids of the rows of the platform table that break a promise."""
+        return [tried.row.id for tried in self.tried if tried.broken]
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,12 +56,16 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "doctor",
         help="show what evenloop is and can do on this machine",
-        description="Show which evenloop this is, and probe every method of its event loop for "
-        "real. Exit status 1 if a probe fails.",
+        description="Show which evenloop this is, try every row of the platform table on asyncio's "
+        "own loop and on evenloop, and probe every method of the loop for real. Exit status 1 if "
+        "evenloop breaks a promise.",
         allow_abbrev=False,
     )
     parser.add_argument("--engine", metavar="NAME", help="probe this engine, not the default one")
     parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--markdown", action="store_true", help="the platform table of this machine, for a report"
+    )
     parser.set_defaults(carry_out=carry_out)
 
 
@@ -64,29 +76,64 @@ def carry_out(options: Any) -> int:
     check_engine(options.engine)
     if options.engine is not None:
         os.environ["EVENLOOP_ENGINE"] = options.engine
-    if options.json:
+    # What is examined here is the loop without limits.
+    os.environ.pop("EVENLOOP_PROFILE", None)
+    if options.markdown:
+        report = Report(facts(), [], 0.0, list(try_rows()))
+        print(as_markdown(report))
+    elif options.json:
         report = examine()
         print(json.dumps(as_json(report), indent=2))
     else:
         report = show()
-    return 1 if report.broken else 0
+    return 1 if report.broken or report.broken_rows else 0
 
 
-def examine(each: Callable[[Outcome], None] = lambda outcome: None) -> Report:
-    """Collect the facts and run every probe.
+def examine(
+    each: Callable[[Outcome], None] = lambda outcome: None,
+    each_row: Callable[[Tried], None] = lambda tried: None,
+) -> Report:
+    """Collect the facts, try every row of the platform table and run every probe.
 
     Args:
         each: Called with each outcome as soon as it is known.
+        each_row: The same for the rows.
     """
     from evenloop.platforms.probe import run_probes
     from evenloop.runners import new_event_loop
 
     start = time.perf_counter()
+    rows = []
+    for tried in try_rows():
+        rows.append(tried)
+        each_row(tried)
     outcomes = []
     for outcome in run_probes(new_event_loop):
         outcomes.append(outcome)
         each(outcome)
-    return Report(facts(), outcomes, time.perf_counter() - start)
+    return Report(facts(), outcomes, time.perf_counter() - start, rows)
+
+
+def try_rows() -> Iterable[Tried]:
+    """Try every row of the platform table, here and now."""
+    from evenloop.platforms.trial import try_rows
+    from evenloop.runners import new_event_loop
+
+    return try_rows(new_event_loop)
+
+
+def as_markdown(report: Report) -> str:
+    """The platform table of this machine, as Markdown."""
+    lines = [
+        *(f"{name or 'engines'}: {value}  " for name, value in _heading(report.facts)),
+        "",
+        "| row | documented | asyncio here | evenloop here | |",
+        "|---|---|---|---|---|",
+    ]
+    for tried in report.tried:
+        cells = (tried.row.id, tried.row.documented, tried.stock_saw, tried.ours.saw, tried.mark[0])
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
 
 
 def facts() -> dict[str, Any]:
@@ -164,6 +211,8 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for outcome in report.outcomes
         ],
+        "rows": [tried.as_json() for tried in report.tried],
+        "broken_rows": report.broken_rows,
         "broken": [outcome.probe.name for outcome in report.broken],
         "seconds": round(report.seconds, 3),
     }
@@ -177,6 +226,18 @@ def show() -> Report:
         write(f"{value}\n", "")
     topic = ""
     column = 0
+    write("\nPlatform table\n", "bold")
+
+    def table_row(tried: Tried) -> None:
+        write(f"  {tried.row.id:<18}  ", "")
+        write(f"{tried.mark[0]:<8} ", tried.mark[1])
+        write(f"{_fit(tried.row.where, 'ok', width - 31)}\n", "")
+        for name, text, status in (
+            ("documented", tried.row.documented, "ok"),
+            ("asyncio", tried.stock_saw, "ok"),
+            ("evenloop", tried.ours.saw, tried.ours.status),
+        ):
+            write(f"      {name:<11} {_fit(text, status, width - 18)}\n", "")
 
     def row(outcome: Outcome) -> None:
         nonlocal topic
@@ -191,16 +252,17 @@ def show() -> Report:
     from evenloop.platforms.probe import all_probes
 
     column = max(len(one.name) for one in all_probes())
-    report = examine(row)
+    report = examine(row, table_row)
     write("\n", "")
     well = sum(outcome.status == "ok" for outcome in report.outcomes)
     write(
         f"{well} of {len(report.outcomes)} probes ok, in {report.seconds:.1f} s\n",
         "bold red" if report.broken else "bold green",
     )
-    if report.broken:
+    if report.broken or report.broken_rows:
         write("evenloop does not keep its promise here: ", "bold red")
-        write(", ".join(outcome.probe.name for outcome in report.broken) + "\n", "")
+        names = [*report.broken_rows, *(outcome.probe.name for outcome in report.broken)]
+        write(", ".join(names) + "\n", "")
     return report
 
 

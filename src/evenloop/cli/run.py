@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command", "check_engine", "split"]
 
-_WITH_VALUE = frozenset({"--engine"})
+_WITH_VALUE = frozenset({"--engine", "--profile"})
 
 _EPILOG = """\
 The program finds itself where `python FILE` or `python -m MODULE` would put it: sys.argv,
@@ -28,13 +28,16 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "run",
         help="run a program on evenloop",
         description="Run any asyncio program, unchanged, on evenloop.",
-        usage="evenloop run [--engine NAME] [--debug] FILE | -m MODULE [ARGS ...]",
+        usage="evenloop run [--engine NAME] [--profile NAME] [--debug] FILE | -m MODULE [ARGS ...]",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
         "--engine", metavar="NAME", help="what speaks to the system (default: the best one here)"
+    )
+    parser.add_argument(
+        "--profile", metavar="NAME", help="with the limits of that platform's own asyncio"
     )
     parser.add_argument("--debug", action="store_true", help="asyncio's debug mode")
     parser.add_argument("-m", metavar="MODULE", help="run a module or package by its name")
@@ -82,9 +85,27 @@ def check_engine(name: str | None) -> None:
         raise CommandError(str(error)) from None
 
 
+def check_profile() -> None:
+    """Refuse the name in EVENLOOP_PROFILE if no profile has it.
+
+    Raises:
+        CommandError: There is no such profile.
+    """
+    from evenloop.cli import CommandError
+
+    name = os.environ.get("EVENLOOP_PROFILE")
+    if name:
+        from evenloop.platforms import profiles
+
+        try:
+            profiles.check_name(name)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+
+
 def carry_out(options: Any) -> int:
     """Become the program. Comes back only if it runs to its end."""
-    from evenloop.cli import CommandError, launch, substitute
+    from evenloop.cli import CommandError, check, launch, substitute
 
     if options.m is None and options.FILE is None:
         raise CommandError("run what? Name a FILE, or -m MODULE; evenloop run --help says more")
@@ -92,6 +113,10 @@ def carry_out(options: Any) -> int:
     # The environment carries both to the child processes as well.
     if options.engine is not None:
         os.environ["EVENLOOP_ENGINE"] = options.engine
+    if options.profile is not None:
+        os.environ["EVENLOOP_PROFILE"] = options.profile
+    check_profile()
+    check.report_if_asked()
     if options.debug:
         os.environ["PYTHONASYNCIODEBUG"] = "1"
     substitute.everywhere()

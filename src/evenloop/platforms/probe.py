@@ -180,7 +180,7 @@ def run_probe(
     caught: BaseException | None = None
     saw = ""
     try:
-        with _patience(limit + 1), tempfile.TemporaryDirectory(prefix="evenloop-") as folder:
+        with _patience(limit + 1), _folder() as folder:
             saw = _run(one, Bench(new_loop, Path(folder)), limit)
     except NotHere as error:
         saw, status, caught = str(error), "not here", error
@@ -208,6 +208,11 @@ def _run(one: Probe, bench: Bench, limit: float) -> str:
         if troubles:
             raise _with_troubles(saw, troubles)
     return saw
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is removed afterwards; a loop that failed may hold a file of it open."""
+    return tempfile.TemporaryDirectory(prefix="evenloop-", ignore_cleanup_errors=True)
 
 
 async def _in_time(work: Awaitable[str], limit: float) -> str:

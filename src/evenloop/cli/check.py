@@ -1,0 +1,259 @@
+"""`evenloop check`: on which platforms' own asyncio would a program run?
+
+It runs the program once as it is, and once under each profile. A program that ends there as it does
+without a profile would run there, even if something was refused: it knows what to do then. For one
+that does not, another run lets what is refused through and only notes it, to find every line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenloop.platforms.findings import Finding, Findings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Verdict", "add_command", "examine", "split"]
+
+_REPORT = "EVENLOOP_PROFILE_REPORT"
+_WITH_VALUE = frozenset({"--profile", "--seconds"})
+#: Seconds that a program which does not end is given.
+_PATIENCE = 10.0
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of the program under one profile."""
+
+    profile: str
+    title: str
+    runs: bool
+    ended: str
+    """How it ended, for people."""
+    findings: list[Finding] = field(default_factory=list)
+    """The calls that were refused, each line once, the first first."""
+    last_words: str = ""
+    """The last line that it wrote to standard error, if it does not run."""
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `check` to the commands."""
+    parser = commands.add_parser(
+        "check",
+        help="tell on which platforms' asyncio a program would run",
+        description="Run a program under the limits of each platform's own asyncio, and tell at "
+        "which lines it meets them. Exit status 1 if there is a platform where it would not run. "
+        "The program really runs, several times.",
+        usage="evenloop check [--profile NAME] [--seconds N] [--json] "
+        "FILE | -m MODULE | -- COMMAND [ARGS ...]",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--profile", action="append", metavar="NAME", help="only this one; may be given repeatedly"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=_PATIENCE,
+        metavar="N",
+        help="how long to watch a program that does not end (default: %(default)g)",
+    )
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(carry_out=carry_out)
+
+
+def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split `check`'s own words from the program's, which begin at FILE, -m MODULE or --."""
+    at = 1
+    while at < len(words) and words[at].startswith("--") and words[at] != "--":
+        at += 2 if words[at] in _WITH_VALUE else 1
+    if at < len(words) and words[at] in ("-h", "--help"):
+        return list(words), []
+    return list(words[:at]), list(words[at:])
+
+
+def carry_out(options: Any) -> int:
+    """Check, print, and tell by the exit status whether it runs everywhere."""
+    from evenloop.cli import CommandError
+    from evenloop.platforms import profiles
+
+    if not options.program or options.program == ["--"]:
+        raise CommandError("check what? Name a FILE, -m MODULE or -- COMMAND")
+    names = options.profile or [name for name in profiles.NAMES if name != "stock"]
+    for name in names:
+        try:
+            profiles.check_name(name)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+    command = _command(options.program)
+    plain = _run(command, None, options.seconds)
+    if plain.status not in (0, None):
+        raise CommandError(
+            f"without any profile the program ends with status {plain.status} already: "
+            f"{plain.last_words or 'it said nothing'}"
+        )
+    verdicts = [examine(command, name, plain.status, options.seconds) for name in names]
+    if options.json:
+        print(json.dumps([_as_json(verdict) for verdict in verdicts], indent=2))
+    else:
+        for verdict in verdicts:
+            _show(verdict)
+        _conclude(verdicts)
+    return 0 if all(verdict.runs for verdict in verdicts) else 1
+
+
+@dataclass(slots=True)
+class _Run:
+    status: int | None
+    findings: list[Finding]
+    last_words: str
+
+
+def _command(program: Sequence[str]) -> list[str]:
+    if program[0] == "--":
+        return list(program[1:])
+    return [sys.executable, "-m", "evenloop", "run", *program]
+
+
+def _run(command: list[str], profile: str | None, seconds: float, lenient: bool = False) -> _Run:
+    """Run the program once; status None if it did not end within so many seconds."""
+    from evenloop.cli import CommandError
+
+    with tempfile.TemporaryDirectory(prefix="evenloop-") as folder:
+        report = Path(folder, "report")
+        environment = dict(os.environ)
+        for name in ("EVENLOOP_PROFILE", "EVENLOOP_PROFILE_LENIENT"):
+            environment.pop(name, None)
+        if profile is not None:
+            environment["EVENLOOP_PROFILE"] = profile
+        if lenient:
+            environment["EVENLOOP_PROFILE_LENIENT"] = "1"
+        environment[_REPORT] = str(report)
+        with open(Path(folder, "errors"), "w+b") as errors:
+            try:
+                child = subprocess.Popen(
+                    command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                )
+            except OSError as error:
+                raise CommandError(f"can't run {command[0]!r}: {error.strerror}") from None
+            status = _wait(child, seconds)
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+        return _Run(status, _read(report), said[-1].strip() if said else "")
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        if sys.platform != "win32":
+            child.send_signal(signal.SIGINT)  # it may have children of its own to end
+        try:
+            child.wait(2)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        return None
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+
+
+def _read(report: Path) -> list[Finding]:
+    found: dict[tuple[str, int, str], Finding] = {}
+    if report.exists():
+        for line in report.read_text(encoding="utf-8").splitlines():
+            one = Finding(*json.loads(line))
+            found.setdefault((one.file, one.line, one.row), one)
+    return list(found.values())
+
+
+class _Reporter(Findings):
+    """Writes what is refused to a file at once: the program may end in any way."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def append(self, finding: Finding) -> None:
+        """Write one line."""
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(finding) + "\n")
+
+
+def report_if_asked() -> None:
+    """In a program that is checked: write what is refused where `check` will look for it."""
+    path = os.environ.get(_REPORT)
+    if path:
+        _Reporter(path).__enter__()
+
+
+def examine(command: list[str], profile: str, plain: int | None, seconds: float) -> Verdict:
+    """Find out what becomes of a program under a profile.
+
+    Args:
+        command: What runs it.
+        profile: The name of the profile.
+        plain: The exit status without a profile, None if it does not end.
+        seconds: How long one that does not end is watched.
+    """
+    from evenloop.platforms import profiles
+
+    title = profiles.of(profile).title
+    strict = _run(command, profile, seconds)
+    ended = "still running" if strict.status is None else f"exit status {strict.status}"
+    if strict.status == plain:
+        return Verdict(profile, title, True, ended, strict.findings)
+    findings = _run(command, profile, seconds, lenient=True).findings or strict.findings
+    return Verdict(profile, title, False, ended, findings, strict.last_words)
+
+
+def _as_json(verdict: Verdict) -> dict[str, Any]:
+    return {
+        **asdict(verdict),
+        "findings": [finding._asdict() for finding in verdict.findings],
+    }
+
+
+def _show(verdict: Verdict) -> None:
+    name = f"{verdict.profile} ({verdict.title})"
+    if verdict.runs and not verdict.findings:
+        print(f"{name}: runs")
+    elif verdict.runs:
+        print(f"{name}: runs, and copes with what is refused:")
+    else:
+        print(f"{name}: does NOT run ({verdict.ended})")
+    for number, one in enumerate(verdict.findings):
+        first = "  first " if not number and not verdict.runs else "        "
+        place = f"{_short(one.file)}:{one.line}" if one.file else "(no line)"
+        print(f"{first}{place}  {one.method} raises {one.error}  [{one.row}]")
+    if not verdict.runs and not verdict.findings:
+        print(f"        {verdict.last_words or 'it met no limit, but ended otherwise'}")
+
+
+def _short(file: str) -> str:
+    here = os.getcwd() + os.sep
+    return file[len(here) :] if file.startswith(here) else file
+
+
+def _conclude(verdicts: list[Verdict]) -> None:
+    bad = [verdict.profile for verdict in verdicts if not verdict.runs]
+    if bad:
+        print(f"It would not run on: {', '.join(bad)}. On evenloop it does, everywhere.")
+    else:
+        print("It runs everywhere.")

@@ -1,0 +1,121 @@
+"""`evenloop check`: on which platforms a program would run, and the lines that say no."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from evenloop.cli import main
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs are for Unix")
+
+UNIX = """\
+import asyncio, os, signal, sys, tempfile
+
+async def main():
+    loop = asyncio.get_running_loop()
+    with tempfile.TemporaryDirectory() as folder:
+        server = await asyncio.start_unix_server(lambda r, w: w.close(), folder + "/s")
+        server.close()
+    loop.add_signal_handler(signal.SIGTERM, print)
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "1")
+    await child.wait()
+    out, into = os.pipe()
+    loop.add_reader(out, print)
+    loop.remove_reader(out)
+
+asyncio.run(main())
+"""
+
+TCP = """\
+import asyncio
+
+async def serve(reader, writer):
+    writer.write(await reader.readline())
+    writer.close()
+
+async def main():
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"line\\n")
+        assert await reader.readline() == b"line\\n"
+        writer.close()
+
+asyncio.run(main())
+"""
+
+COPES = """\
+import asyncio, signal
+
+async def main():
+    try:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print)
+    except NotImplementedError:
+        pass
+
+asyncio.run(main())
+"""
+
+
+def check(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    status = main(["check", *words])
+    return status, capsys.readouterr().out
+
+
+def test_each_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(UNIX)
+    names = ("linux", "windows-proactor", "windows-selector")
+    asked = [word for name in names for word in ("--profile", name)]
+    status, text = check(capsys, *asked, "--json", str(program))
+    assert status == 1
+    verdicts = {one["profile"]: one for one in json.loads(text)}
+    found = {
+        name: [(one["line"], one["row"]) for one in verdicts[name]["findings"]] for name in names
+    }
+    assert verdicts["linux"]["runs"]
+    assert not verdicts["windows-proactor"]["runs"]
+    assert found == {
+        "linux": [],
+        "windows-proactor": [
+            (6, "WIN-UNIX"),
+            (8, "WIN-SIGNAL"),
+            (12, "WPRO-READER"),
+            (13, "WPRO-READER"),
+        ],
+        "windows-selector": [
+            (6, "WIN-UNIX"),
+            (8, "WIN-SIGNAL"),
+            (9, "WSEL-SUBPROC"),
+            (12, "WSEL-HANDLE"),
+        ],
+    }
+
+
+def test_runs_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(TCP)
+    status, text = check(capsys, str(program))
+    assert status == 0
+    assert text.splitlines()[-1] == "It runs everywhere."
+    assert len(text.splitlines()) == 6
+
+
+def test_a_program_that_copes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(COPES)
+    command = ["--", sys.executable, "-m", "evenloop", "run", str(program)]
+    status, text = check(capsys, "--profile", "windows-proactor", *command)
+    assert status == 0
+    assert "copes with what is refused" in text
+    assert f"{program}:5" in text
+
+
+def test_a_program_that_fails_anyway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("raise SystemExit(3)\n")
+    assert main(["check", str(program)]) == 2
+    assert "ends with status 3 already" in capsys.readouterr().err
