@@ -1,0 +1,117 @@
+"""The pytest plugin: a project's tests on evenloop, or under the limits of other platforms.
+
+    pytest --evenloop
+    pytest --evenloop-profile=windows-proactor,windows-selector
+
+Whatever makes its loops through asyncio follows: pytest-asyncio, anyio's plugin, the standard
+`unittest.IsolatedAsyncioTestCase`, `asyncio.run` in a test. With profiles the whole session
+runs once for each, and a table at its end tells which tests met which row of the platform table.
+`evenloop_pytest` imports this when one of its options is used.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from evenloop.cli import substitute
+from evenloop.platforms import profiles
+from evenloop.platforms.findings import Findings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["begin"]
+
+_VARIABLE = "EVENLOOP_PROFILE"
+
+
+def begin(config: pytest.Config, names: list[str]) -> None:
+    """Put asyncio on evenloop, and run the tests once for each profile if there are any."""
+    for name in names:
+        try:
+            profiles.check_name(name)
+        except ValueError as error:
+            raise pytest.UsageError(f"--evenloop-profile: {error}") from None
+    substitute.everywhere()
+    if names:
+        if getattr(config.option, "numprocesses", None):
+            raise pytest.UsageError("--evenloop-profile runs in one process: leave out -n")
+        config.pluginmanager.register(_Profiles(names), "evenloop-profiles")
+
+
+class _Profiles:
+    """Runs the session once for each profile, and notes what is refused to whom."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        self._profile = ""
+        self._findings = Findings()
+        # (profile, test, its outcome, what it met), in the order of the run.
+        self._met: list[tuple[str, str, str, list[Any]]] = []
+        self._count: dict[tuple[str, str], int] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """As pytest's own, with one more loop around it."""
+        if session.testsfailed and not session.config.option.continue_on_collection_errors:
+            raise session.Interrupted(f"{session.testsfailed} errors during collection")
+        if session.config.option.collectonly:
+            return True
+        before = os.environ.get(_VARIABLE)
+        try:
+            with self._findings:
+                for name in self._names:
+                    os.environ[_VARIABLE] = self._profile = name
+                    self._run(session)
+        finally:
+            os.environ.pop(_VARIABLE, None)
+            if before is not None:
+                os.environ[_VARIABLE] = before
+        return True
+
+    def _run(self, session: pytest.Session) -> None:
+        following: list[pytest.Item | None] = [*session.items[1:], None]
+        for item, nextitem in zip(session.items, following, strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            if session.shouldstop:
+                raise session.Interrupted(session.shouldstop)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, Any, None]:
+        """Name the profile in the report, and take note of what was refused meanwhile."""
+        outcome = yield
+        report = outcome.get_result()
+        if self._profile:
+            report.nodeid = f"{item.nodeid} @{self._profile}"
+            # Each line once: a test may try many times.
+            met = list({(one.row, one.file, one.line): one for one in self._findings}.values())
+            self._findings.clear()
+            if report.when == "call" or report.failed:
+                key = (self._profile, report.outcome)
+                self._count[key] = self._count.get(key, 0) + 1
+            if met:
+                self._met.append((self._profile, item.nodeid, report.outcome, met))
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        """Show the table: row, test, line."""
+        write = terminalreporter.write_line
+        terminalreporter.section("evenloop: what tests meet on other platforms' asyncio")
+        for name in self._names:
+            rows = [one for one in self._met if one[0] == name]
+            passed = self._count.get((name, "passed"), 0)
+            failed = self._count.get((name, "failed"), 0)
+            write(f"{name}: {passed} passed, {failed} failed")
+            for _, test, outcome, met in rows:
+                for one in met:
+                    file = os.path.relpath(one.file, config.rootpath) if one.file else "?"
+                    # What passes although something was refused knows what to do then.
+                    write(f"  {one.row:<15} {outcome:<7} {test}  {file}:{one.line}")
+            if not rows:
+                write("  no test met a limit")

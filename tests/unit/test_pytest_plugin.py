@@ -1,0 +1,89 @@
+"""The pytest plugin, on a small project of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = """\
+import asyncio
+import os
+import unittest
+
+
+class Cases(unittest.IsolatedAsyncioTestCase):
+    async def test_kind(self):
+        assert type(asyncio.get_running_loop()).__module__ == "evenloop.loop"
+
+    async def test_child(self):
+        child = await asyncio.create_subprocess_shell("exit 0")
+        assert await child.wait() == 0
+
+
+def test_reader():
+    async def main():
+        out, into = os.pipe()
+        try:
+            asyncio.get_running_loop().add_reader(out, print)
+            asyncio.get_running_loop().remove_reader(out)
+        finally:
+            os.close(out)
+            os.close(into)
+
+    asyncio.run(main())
+"""
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "test_project.py").write_text(TESTS)
+    # Wherever it is not installed as a plugin, it is one by name.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    from importlib.metadata import entry_points
+
+    if not any(one.value == "evenloop_pytest" for one in entry_points(group="pytest11")):
+        command += ["-p", "evenloop_pytest"]
+    return subprocess.run(
+        [*command, *options], cwd=folder, capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+def test_on_evenloop(tmp_path: Path) -> None:
+    seen = run(tmp_path, "--evenloop")
+    assert seen.returncode == 0, seen.stdout
+    assert "3 passed" in seen.stdout
+
+
+def test_without_an_option(tmp_path: Path) -> None:
+    """asyncio's own loop, and nothing of evenloop imported."""
+    seen = run(tmp_path)
+    assert "1 failed, 2 passed" in seen.stdout
+
+
+def test_profiles(tmp_path: Path) -> None:
+    seen = run(tmp_path, "--evenloop-profile=linux,windows-proactor,windows-selector")
+    assert seen.returncode == 1, seen.stdout
+    assert "3 failed, 6 passed" in seen.stdout
+    table = seen.stdout.partition("what tests meet")[2]
+    lines = [line.split() for line in table.splitlines() if line.startswith("  ")]
+    assert [(line[0], line[1], line[-1]) for line in lines if len(line) == 4] == [
+        ("WPRO-READER", "failed", "test_project.py:19"),
+        ("WSEL-SUBPROC", "failed", "test_project.py:11"),
+        ("WSEL-HANDLE", "failed", "test_project.py:19"),
+    ]
+    assert "no test met a limit" in table
+
+
+def test_a_wrong_name(tmp_path: Path) -> None:
+    seen = run(tmp_path, "--evenloop-profile=beos")
+    assert "no profile 'beos'" in seen.stderr
+    assert seen.returncode == 4
+
+
+def test_costs_nothing_unused() -> None:
+    """pytest imports its door at every start: that brings nothing of evenloop with it."""
+    text = (
+        "import sys, evenloop_pytest; print([n for n in sys.modules if n.startswith('evenloop')])"
+    )
+    seen = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "['evenloop_pytest']"
