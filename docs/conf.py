@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from sphinx.ext.napoleon import GoogleDocstring  # noqa: E402
 
 import evenloop.engines  # noqa: E402
+from evenloop.platforms import page  # noqa: E402
 
 # ---- Sphinx -------------------------------------------------------------------------------------
 
@@ -205,12 +206,7 @@ def _examples() -> str:
 
 def _platforms() -> str:
     """The page made from the table of promises."""
-    try:
-        page = importlib.import_module("evenloop.platforms.page")
-    except ModuleNotFoundError:  # GUARD: goes when evenloop.platforms.page is on this branch
-        return "The table comes with `evenloop.platforms.page`."
-    text: str = page.markdown()
-    return re.sub(r"\A# .*\n", "", text)  # the page that asks has its title
+    return re.sub(r"\A# .*\n", "", page.markdown())  # the page that asks has its title
 
 
 def _changes() -> str:
@@ -243,10 +239,6 @@ def _make(app: Any, name: str, content: list[str]) -> None:
     # The examples are on a page of the site.
     page = "../" * name.count("/") + "guide/examples.md"
     content[0] = re.sub(r"\]\((?:\.\./)+examples/(\w+)\.py\)", rf"]({page}#\1py)", content[0])
-    if name == "index":  # GUARD: goes when these pages are on this branch
-        for page in ("files", "guide/files", "guide/testing", "guide/doctor"):
-            if not (ROOT / "docs" / f"{page}.md").exists():
-                content[0] = content[0].replace(f"\n{page}\n", "\n")
 
 
 def _shorten(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:

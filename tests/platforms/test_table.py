@@ -15,7 +15,6 @@ import pytest
 import evenloop
 from evenloop.cli import doctor
 from evenloop.platforms import page, profiles, table
-from evenloop.platforms.pending import PENDING, is_pending
 from evenloop.platforms.probe import Outcome, run_probe
 from evenloop.platforms.rows import Refusal, Row
 from evenloop.platforms.table import ROWS
@@ -45,7 +44,7 @@ def fails_as_told(outcome: Outcome, refusal: Refusal) -> None:
 def test_lifted(row: Row) -> None:
     """The loop as everybody gets it."""
     outcome = run_probe(row.probe, evenloop.new_event_loop)
-    if is_pending(row.id) or sys.platform in row.beyond:
+    if sys.platform in row.beyond:
         assert outcome.status not in WORKS, f"{row.id} works: take it from the list that says not"
     else:
         assert outcome.status in WORKS, outcome.saw
@@ -60,7 +59,7 @@ def test_profile(row: Row, profile: str) -> None:
     outcome = run_probe(row.probe, partial(evenloop.new_event_loop, profile=profile))
     refusal = row.refusals.get(profile)
     if refusal is None or not refusal.played:
-        if not is_pending(row.id) and sys.platform not in row.beyond:
+        if sys.platform not in row.beyond:
             assert outcome.status in WORKS, outcome.saw
     elif outcome.status != "not here":
         fails_as_told(outcome, refusal)
@@ -108,7 +107,6 @@ def test_record(row: Row) -> None:
 
 def test_ids_are_unique() -> None:
     assert len({row.id for row in ROWS}) == len(ROWS)
-    assert {row.id for row in ROWS} >= set(PENDING)
 
 
 @pytest.mark.leaks_allowed  # asyncio's own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from evenloop.platforms.pending import PENDING
 from evenloop.platforms.probe import DOCUMENTATION
 
 __all__ = ["markdown"]
@@ -24,12 +23,11 @@ def markdown() -> str:
 
     lines = [_HEAD, "## In short", "", "| row | where | asyncio | evenloop |", "|---|---|---|---|"]
     for row in ROWS:
-        to_come = " (to come)" if row.id in PENDING else ""
         cells = (
             f"[{row.id}](#{row.id.lower()})",
             row.where,
             row.documented,
-            row.lifted + to_come,
+            row.lifted,
         )
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     lines += [
@@ -52,7 +50,7 @@ def markdown() -> str:
             f"**{row.where}.** {_sentence(row.documented)} ([documented]({DOCUMENTATION}"
             f"{row.section}), since: {row.since}.)",
             "",
-            f"- evenloop: {row.lifted}{' (to come)' if row.id in PENDING else ''}.",
+            f"- evenloop: {row.lifted}.",
             f"- Under a profile: {row.restriction}.",
         ]
         for name, refusal in row.refusals.items():

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evenloop.platforms.pending import is_pending
 from evenloop.platforms.probe import DOCUMENTATION, Outcome, run_probe
 from evenloop.platforms.rows import PROACTOR, SELECTOR, Row
 
@@ -30,7 +29,7 @@ class Tried:
     def broken(self) -> bool:
         """Whether evenloop breaks its promise."""
         failed = self.ours.status in ("missing", "failed")
-        return failed and not is_pending(self.row.id) and sys.platform not in self.row.beyond
+        return failed and sys.platform not in self.row.beyond
 
     @property
     def mark(self) -> tuple[str, str]:
@@ -38,8 +37,7 @@ class Tried:
         if self.broken:
             return "BROKEN", "bold red"
         if self.ours.status in ("missing", "failed"):
-            # It is said which of the two it is.
-            return ("to come", "yellow") if is_pending(self.row.id) else ("system", "yellow")
+            return "system", "yellow"
         if self.ours.status == "not here":
             return "not here", "yellow"
         return ("lifted", "bold green") if self.stock.status != "ok" else ("ok", "green")
