@@ -385,7 +385,7 @@ class Scheduler:
         self._looked = now
         return now - self._polled > LONGEST_BETWEEN_POLLS
 
-    @cython.nonecheck(False)
+    @cython.nonecheck(False)  # type: ignore[untyped-decorator]
     def _run_turn(self) -> None:
         """Make one turn; see the head of this module."""
         self.turn += 1
@@ -416,7 +416,7 @@ class Scheduler:
         if self._unsent:
             self._flush()
 
-    @cython.nonecheck(False)
+    @cython.nonecheck(False)  # type: ignore[untyped-decorator]
     def _run_all(self, queue: HandleQueue) -> None:
         """Run what is in a queue now; what that adds waits for another turn.
 

@@ -84,7 +84,7 @@ class Device:
         self.fd = fd
         self.wanted = 0
         # What the thread has found; set by it, taken by the loop.
-        self.seen = 0
+        self.seen: int = 0
 
     def look(self, wanted: int) -> int:
         """Return what of `wanted` it is ready for; 0: do not ask again before there is news."""

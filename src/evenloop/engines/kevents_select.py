@@ -53,15 +53,15 @@ class Kevents:
     def __init__(self) -> None:
         self._queue: Any = _select.kqueue()
         self.fd: int = self._queue.fileno()
-        self.user_events = EVFILT_USER != 0x7F7F
+        self.user_events: bool = EVFILT_USER != 0x7F7F
         self._changes: list[Any] = []
         self._events: list[Any] = []
-        self.ident = 0
-        self.filter = 0
-        self.flags = 0
-        self.fflags = 0
-        self.mark = 0
-        self.data = 0
+        self.ident: int = 0
+        self.filter: int = 0
+        self.flags: int = 0
+        self.fflags: int = 0
+        self.mark: int = 0
+        self.data: int = 0
 
     @property
     def pending(self) -> int:

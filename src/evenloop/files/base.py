@@ -147,7 +147,7 @@ class Serial:
     """One thing after another; what has begun goes on although its caller is cancelled."""
 
     def __init__(self) -> None:
-        self.lock = asyncio.Lock()
+        self.lock: asyncio.Lock = asyncio.Lock()
 
     @property
     def free(self) -> bool:

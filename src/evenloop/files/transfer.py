@@ -142,24 +142,26 @@ class Transfer:
 
     def __init__(self, file: Any, appending: bool = False) -> None:
         """Take the descriptor of an open file, which stays its owner's."""
-        fd = self.fd = file.fileno()
+        fd: int = file.fileno()
+        self.fd: int = fd
         #: What the engine calls it.
-        self.number = descriptors.of_system(file, fd)
+        self.number: int = descriptors.of_system(file, fd)
         try:
             where = os.lseek(fd, 0, os.SEEK_CUR)
-            self.seekable = True
+            seekable = True
         except OSError:
             where = 0
-            self.seekable = False
+            seekable = False
+        self.seekable: bool = seekable
         kind = os.fstat(fd).st_mode
         #: Short reads mean the end of file.
-        self.regular = self.seekable and stat.S_ISREG(kind)
+        self.regular: bool = seekable and stat.S_ISREG(kind)
         self.appending = appending
         self._cached = cached.OFFERED and self.regular
         self._calls = _CALLS
         self._bytes = _BYTES
         #: Requests that are being carried out.
-        self.in_flight = 0
+        self.in_flight: int = 0
         self._idle: asyncio.Future[None] | None = None
         # Where reads and writes cannot be told the position, it is kept here.
         self._position = where
