@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 TESTS = """\
 import asyncio
@@ -35,12 +39,48 @@ def test_reader():
 """
 
 
-def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    (folder / "test_project.py").write_text(TESTS)
+COPES = """\
+import asyncio
+import pytest
+
+SIGNAL = 15
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_signal(number):
+    async def main():
+        loop = asyncio.get_running_loop()
+        try:
+            loop.add_signal_handler(SIGNAL, print)
+        except NotImplementedError:
+            return
+        loop.remove_signal_handler(SIGNAL)
+
+    asyncio.run(main())
+"""
+
+# By a plugin that runs coroutines, each in its own way.
+MARKED = """\
+import asyncio
+import pytest
+
+
+@pytest.mark.{mark}
+async def test_kind():
+    assert type(asyncio.get_running_loop()).__module__ == "evenloop.loop"
+
+
+@pytest.mark.{mark}
+async def test_child():
+    child = await asyncio.create_subprocess_shell("exit 0")
+    assert await child.wait() == 0
+"""
+
+
+def run(folder: Path, *options: str, tests: str = TESTS) -> subprocess.CompletedProcess[str]:
+    (folder / "test_project.py").write_text(tests)
     # Wherever it is not installed as a plugin, it is one by name.
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    from importlib.metadata import entry_points
-
     if not any(one.value == "evenloop_pytest" for one in entry_points(group="pytest11")):
         command += ["-p", "evenloop_pytest"]
     return subprocess.run(
@@ -68,10 +108,39 @@ def test_profiles(tmp_path: Path) -> None:
     lines = [line.split() for line in table.splitlines() if line.startswith("  ")]
     assert [(line[0], line[1], line[-1]) for line in lines if len(line) == 4] == [
         ("WPRO-READER", "failed", "test_project.py:19"),
-        ("WSEL-SUBPROC", "failed", "test_project.py:11"),
         ("WSEL-HANDLE", "failed", "test_project.py:19"),
+        ("WSEL-SUBPROC", "failed", "test_project.py:11"),
     ]
     assert "no test met a limit" in table
+
+
+def test_who_copes_is_told_once(tmp_path: Path) -> None:
+    seen = run(tmp_path, "--evenloop-profile=windows-proactor", tests=COPES)
+    assert seen.returncode == 0, seen.stdout
+    assert "3 passed" in seen.stdout
+    line = "WIN-SIGNAL      passed  test_project.py::test_signal[0] and 2 more  test_project.py:12"
+    assert line in seen.stdout
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mark", "options"),
+    [
+        ("pytest_asyncio", "asyncio", ("-o", "asyncio_default_fixture_loop_scope=function")),
+        ("anyio", "anyio", ("-p", "anyio", "-k", "not trio")),
+    ],
+)
+def test_plugins_that_run_coroutines(
+    tmp_path: Path, plugin: str, mark: str, options: tuple[str, ...]
+) -> None:
+    if find_spec(plugin) is None:
+        pytest.skip(f"{plugin} is not installed: it comes with the extra `ecosystem`")
+    tests = MARKED.format(mark=mark)
+    assert run(tmp_path, *options, tests=tests).returncode == 1  # asyncio's own loop
+    seen = run(tmp_path, "--evenloop", *options, tests=tests)
+    assert seen.returncode == 0, seen.stdout
+    assert "2 passed" in seen.stdout
+    seen = run(tmp_path, "--evenloop-profile=windows-selector", *options, tests=tests)
+    assert "WSEL-SUBPROC    failed  test_project.py::test_child" in seen.stdout
 
 
 def test_a_wrong_name(tmp_path: Path) -> None:

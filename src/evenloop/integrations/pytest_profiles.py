@@ -108,10 +108,19 @@ class _Profiles:
             passed = self._count.get((name, "passed"), 0)
             failed = self._count.get((name, "failed"), 0)
             write(f"{name}: {passed} passed, {failed} failed")
+            # By what was met: the tests that fail of it one by one, the others as one.
+            places: dict[tuple[str, str, str], list[str]] = {}
             for _, test, outcome, met in rows:
                 for one in met:
                     file = os.path.relpath(one.file, config.rootpath) if one.file else "?"
+                    places.setdefault((outcome, one.row, f"{file}:{one.line}"), []).append(test)
+            for (outcome, row, place), tests in sorted(places.items()):
+                if outcome == "failed":
+                    for test in tests:
+                        write(f"  {row:<15} failed  {test}  {place}")
+                else:
                     # What passes although something was refused knows what to do then.
-                    write(f"  {one.row:<15} {outcome:<7} {test}  {file}:{one.line}")
+                    more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
+                    write(f"  {row:<15} {outcome:<7} {tests[0]}{more}  {place}")
             if not rows:
                 write("  no test met a limit")
