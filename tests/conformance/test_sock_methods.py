@@ -223,6 +223,32 @@ async def test_a_cancelled_accept_loses_no_connection(listener: socket.socket) -
         connection.close()
 
 
+# The engine is asked at every 64th callback: one of so many turns meets it.
+@pytest.mark.evenloop_only  # stock asyncio asks since 3.14.7 (accept) or not at all
+async def test_cancelled_between_event_and_turn(pair: Pair, listener: socket.socket) -> None:
+    """The future is cancelled, its task not yet told, and the engine has an event for it."""
+    loop = asyncio.get_running_loop()
+    for turns in range(70):
+        accept = asyncio.ensure_future(loop.sock_accept(listener))
+        receive = asyncio.ensure_future(loop.sock_recv(pair[0], 10))
+        await asyncio.sleep(0)
+        with socket.create_connection(listener.getsockname()) as client:
+            pair[1].send(b"data")
+            for _ in range(turns):
+                loop.call_soon(int)
+            loop.call_soon(accept.cancel)
+            loop.call_soon(receive.cancel)
+            await asyncio.gather(accept, receive, return_exceptions=True)
+            if accept.cancelled():
+                connection, address = await asyncio.wait_for(loop.sock_accept(listener), 5)
+            else:
+                connection, address = accept.result()
+            connection.close()
+            assert address == client.getsockname()
+        if receive.cancelled():
+            assert await asyncio.wait_for(loop.sock_recv(pair[0], 10), 5) == b"data"
+
+
 async def test_closing_a_socket_after_a_cancelled_wait() -> None:
     loop = asyncio.get_running_loop()
     for _ in range(20):

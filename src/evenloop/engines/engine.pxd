@@ -34,6 +34,7 @@ cdef class Op:
     cdef public Op next
 
     cpdef object complete(self)
+    cpdef bint wanted(self) except -1
     cpdef object acquire(self)
 
 

@@ -96,6 +96,10 @@ class Op:
         """Take `result` or `error`; called by the engine's `deliver()`."""
         raise NotImplementedError
 
+    def wanted(self) -> bool:
+        """Return whether somebody waits for the outcome; asked before a user's request is tried."""
+        return True
+
     def acquire(self) -> Any:
         """Return the buffer, when the engine comes to need it.
 

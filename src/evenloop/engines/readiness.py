@@ -396,6 +396,10 @@ class ReadinessEngine(Engine):
                 if following is not None and op.active:
                     self._advance(slot, following, reading)
             return True
+        if slot.owner is None and not op.wanted():
+            # About to be taken back. The event comes again, for who is next.
+            self.cancel(op)
+            return True
         if not self._try(op):
             self.idle += 1
             return True

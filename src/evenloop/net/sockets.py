@@ -188,6 +188,13 @@ class Request(Op):
             self.loop.poll_soon()
         return finished
 
+    def wanted(self) -> bool:
+        """Return whether the task still waits: one that was cancelled is told a turn later.
+
+        What is there then (a connection, data) is for whoever asks next.
+        """
+        return self.state != WAITING or not self.future.done()
+
     def complete(self) -> None:
         """Wake the task that awaits this."""
         if self.state == WAITING:
