@@ -376,6 +376,7 @@ async def test_watches_that_run_out_or_are_lost(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_goes_on_and_so_does_its_parent(new_loop: Factory, tmp_path: Path) -> None:
     loop = new_loop()
     path = tmp_path / "file"
