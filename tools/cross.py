@@ -202,6 +202,7 @@ def check(wheel: Path) -> list[str]:
     [target] = [each for each in TARGETS.values() if each.tag == tag]
     ending = target.ending.format(python.removeprefix("cp"))
     expected = {name.replace(".", "/") + ending for name in modules(target.platform)}
+    belongs = {"evenloop", "evenloop_pytest.py", f"evenloop-{wheel.stem.split('-')[1]}.dist-info"}
     problems = []
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -212,8 +213,7 @@ def check(wheel: Path) -> list[str]:
             f"has {name}, which does not belong in a wheel"
             for name in names
             if name.endswith((".c", ".h.in", ".pyc", ".o", "_why_pure.txt"))
-            or name.split("/")[0]
-            not in ("evenloop", f"evenloop-{wheel.stem.split('-')[1]}.dist-info")
+            or name.split("/")[0] not in belongs
         ]
         for name in sorted(found & expected):
             content = archive.read(name)
