@@ -89,13 +89,13 @@ class AsyncFile(Generic[Str]):
         raise NotImplementedError
 
     async def readlines(self, hint: int | None = -1, /) -> list[Str]:
-        """Read the rest as a list of lines; no more once they are `hint` long together."""
+        """Read the rest as a list of lines; no more once they are longer than `hint` together."""
         lines: list[Str] = []
         total = 0
         while line := await self.readline():
             lines.append(line)
             total += len(line)
-            if hint is not None and 0 < hint <= total:
+            if hint is not None and 0 < hint < total:
                 break
         return lines
 
