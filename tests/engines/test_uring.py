@@ -24,6 +24,8 @@ import evenloop
 from evenloop.engines import Engine, Op, available, choose
 from evenloop.engines import engine as kinds
 
+from tests.engines.ops import sleeps, turn
+
 _CHOICE = next((choice for choice in available() if choice.name == "uring"), None)
 if _CHOICE is None or not _CHOICE.usable:
     pytest.skip(f"no io_uring here: {_CHOICE}", allow_module_level=True)
@@ -47,11 +49,6 @@ def engine() -> Iterator[Engine]:
     made = choose("uring")
     yield made
     made.close()
-
-
-def turn(engine: Engine, timeout: float = 0.0) -> None:
-    if engine.wait(timeout):
-        engine.deliver()
 
 
 def until(engine: Engine, condition: Any, seconds: float = 10.0) -> None:
@@ -508,9 +505,7 @@ def test_a_signal_descriptor_can_be_written_to_for_ever(engine: Engine) -> None:
         started = time.perf_counter()
         turn(engine, 10)
         assert time.perf_counter() - started < 5
-    started = time.perf_counter()
-    turn(engine, 0.02)
-    assert time.perf_counter() - started >= 0.02
+    assert sleeps(engine, 0.02)
 
 
 # ---- files ---------------------------------------------------------------------------------
