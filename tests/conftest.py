@@ -11,6 +11,7 @@ A test that *means* to provoke a log takes the fixture ``asyncio_log`` and clear
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,6 +101,16 @@ def asyncio_log() -> Iterator[LogRecords]:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(handler)
     assert not handler.records, "unexpected logs:\n" + "\n".join(handler.messages)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected sockets that do not block."""
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        right.setblocking(False)
+        yield left, right
 
 
 @pytest.fixture(autouse=True)

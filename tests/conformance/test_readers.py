@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,16 +13,6 @@ from tests.support.loops import until
 from tests.support.protocols import Recorder, connected_pair
 
 Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    a, b = socket.socketpair()
-    a.setblocking(False)
-    b.setblocking(False)
-    yield a, b
-    a.close()
-    b.close()
 
 
 async def test_a_reader_is_called_with_its_arguments(pair: Pair) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from evenloop.engines import Engine, Op, available, choose
+from evenloop.engines import Engine, available, choose
 from evenloop.engines import engine as kinds
 from evenloop.engines.selector import SelectorEngine
 
-from tests.engines.ops import sleeps, turn
+from tests.engines.ops import Record, sleeps, turn
 
 
 def poke(fd: int) -> None:
@@ -71,29 +71,6 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     engine = made()
     yield engine
     engine.close()
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    yield left, right
-    left.close()
-    right.close()
-
-
-class Record(Op):
-    """An op that remembers how it completed."""
-
-    def __init__(self, kind: int, fd: int, sock: Any = None, **arguments: Any) -> None:
-        super().__init__(kind, fd, sock)
-        for name, value in arguments.items():
-            setattr(self, name, value)
-        self.outcomes: list[Any] = []
-
-    def complete(self) -> None:
-        self.outcomes.append(self.error if self.error is not None else self.result)
 
 
 def reader(sock: socket.socket, **arguments: Any) -> Record:

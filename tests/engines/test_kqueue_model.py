@@ -73,16 +73,6 @@ def engine(system: model.Answers, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    yield left, right
-    left.close()
-    right.close()
-
-
-@pytest.fixture
 def pipe() -> Iterator[list[int]]:
     """Both ends of a pipe; a test that closes one takes it off the list."""
     ends = list(os.pipe())

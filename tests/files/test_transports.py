@@ -9,35 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.protocols import Terse as Recorder
+
 Factory = Callable[[], asyncio.AbstractEventLoop]
-
-
-class Recorder(asyncio.Protocol):
-    """Remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.data = b""
-        self.closed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.events.append("made")
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-
-    def eof_received(self) -> None:
-        self.events.append("eof")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.events.append("lost")
-        self.closed.set_result(exc)
-
-    def pause_writing(self) -> None:
-        self.events.append("pause")
-
-    def resume_writing(self) -> None:
-        self.events.append("resume")
 
 
 def opened(path: Path, mode: str) -> Any:

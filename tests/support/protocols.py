@@ -65,6 +65,13 @@ class Recorder(_Remembering, asyncio.Protocol):
         return self.keep_open
 
 
+class Terse(Recorder):
+    """Tells of no data among its events."""
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+
 class HalfOpen(Recorder):
     """Keeps its writing side when the peer ends its own."""
 

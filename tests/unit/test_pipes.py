@@ -14,35 +14,13 @@ import pytest
 import evenloop
 
 from tests.support.loops import run, turns, until
+from tests.support.protocols import Terse
 
 
-class Recorder(asyncio.Protocol):
-    """Remembers what it is told."""
+class Recorder(Terse):
+    """A pipe closes even if it is asked to stay open."""
 
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.data = b""
-        self.closed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.events.append("made")
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-
-    def eof_received(self) -> bool:
-        self.events.append("eof")
-        return True  # a pipe closes all the same
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.events.append("lost")
-        self.closed.set_result(exc)
-
-    def pause_writing(self) -> None:
-        self.events.append("pause")
-
-    def resume_writing(self) -> None:
-        self.events.append("resume")
+    keep_open = True
 
 
 def end(file: Any, mode: str) -> Any:
