@@ -59,6 +59,21 @@ async def main():
 asyncio.run(main())
 """
 
+# On evenloop by itself, in two ways.
+OWN = """\
+import asyncio, os, signal, sys, evenloop
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, print)
+
+evenloop.run(main())
+loop = evenloop.EventLoop()
+out, into = os.pipe()
+loop.add_reader(out, print)
+loop.close()
+"""
+
 
 def check(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     status = main(["check", *words])
@@ -119,3 +134,41 @@ def test_a_program_that_fails_anyway(tmp_path: Path, capsys: pytest.CaptureFixtu
     program.write_text("raise SystemExit(3)\n")
     assert main(["check", str(program)]) == 2
     assert "ends with status 3 already" in capsys.readouterr().err
+
+
+def test_a_command_that_makes_evenloops_loops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without `evenloop run`, and in a child of the command's."""
+    program = tmp_path / "program.py"
+    program.write_text(OWN)
+    command = ["--", "sh", "-c", '"$@"; exit $?', "sh", sys.executable, str(program)]
+    status, text = check(capsys, "--profile", "windows-proactor", "--json", *command)
+    assert status == 1
+    (verdict,) = json.loads(text)
+    assert not verdict["runs"]
+    assert [(one["file"], one["line"], one["row"]) for one in verdict["findings"]] == [
+        (str(program), 5, "WIN-SIGNAL"),
+        (str(program), 10, "WPRO-READER"),
+    ]
+
+
+def test_a_command_that_never_reaches_evenloop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """asyncio's own loop has no profile: nothing can be said of it."""
+    program = tmp_path / "program.py"
+    program.write_text(TCP)
+    assert main(["check", "--", sys.executable, str(program)]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("evenloop: nothing was checked: the program made no loop of evenloop's. ")
+
+
+def test_a_program_that_makes_no_loop_in_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import time\ntime.sleep(100)\n")
+    assert main(["check", "--seconds", "0.2", str(program)]) == 2
+    assert "made no loop of evenloop's in 0.2 seconds" in capsys.readouterr().err

@@ -18,14 +18,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenloop.platforms.findings import Finding, Findings
+from evenloop.platforms.findings import REPORT, Finding, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Verdict", "add_command", "examine", "split"]
 
-_REPORT = "EVENLOOP_PROFILE_REPORT"
 _WITH_VALUE = frozenset({"--profile", "--seconds"})
 #: Seconds that a program which does not end is given.
 _PATIENCE = 10.0
@@ -115,7 +114,9 @@ def carry_out(options: Any) -> int:
 @dataclass(slots=True)
 class _Run:
     status: int | None
-    findings: list[Finding]
+    """None if it did not end."""
+    findings: list[Finding] | None
+    """None if it made no loop."""
     last_words: str
 
 
@@ -138,7 +139,7 @@ def _run(command: list[str], profile: str | None, seconds: float, lenient: bool 
             environment["EVENLOOP_PROFILE"] = profile
         if lenient:
             environment["EVENLOOP_PROFILE_LENIENT"] = "1"
-        environment[_REPORT] = str(report)
+        environment[REPORT] = str(report)
         with open(Path(folder, "errors"), "w+b") as errors:
             try:
                 child = subprocess.Popen(
@@ -153,7 +154,7 @@ def _run(command: list[str], profile: str | None, seconds: float, lenient: bool 
             status = _wait(child, seconds)
             errors.seek(0)
             said = errors.read().decode(errors="replace").strip().splitlines()
-        return _Run(status, _read(report), said[-1].strip() if said else "")
+        return _Run(status, read_report(report), said[-1].strip() if said else "")
 
 
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
@@ -174,35 +175,6 @@ def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
         raise
 
 
-def _read(report: Path) -> list[Finding]:
-    found: dict[tuple[str, int, str], Finding] = {}
-    if report.exists():
-        for line in report.read_text(encoding="utf-8").splitlines():
-            one = Finding(*json.loads(line))
-            found.setdefault((one.file, one.line, one.row), one)
-    return list(found.values())
-
-
-class _Reporter(Findings):
-    """Writes what is refused to a file at once: the program may end in any way."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path = path
-
-    def append(self, finding: Finding) -> None:
-        """Write one line."""
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(finding) + "\n")
-
-
-def report_if_asked() -> None:
-    """In a program that is checked: write what is refused where `check` will look for it."""
-    path = os.environ.get(_REPORT)
-    if path:
-        _Reporter(path).__enter__()
-
-
 def examine(command: list[str], profile: str, plain: int | None, seconds: float) -> Verdict:
     """Find out what becomes of a program under a profile.
 
@@ -211,11 +183,22 @@ def examine(command: list[str], profile: str, plain: int | None, seconds: float)
         profile: The name of the profile.
         plain: The exit status without a profile, None if it does not end.
         seconds: How long one that does not end is watched.
+
+    Raises:
+        CommandError: It never made a loop of evenloop's, which alone has a profile.
     """
+    from evenloop.cli import CommandError
     from evenloop.platforms import profiles
 
     title = profiles.of(profile).title
     strict = _run(command, profile, seconds)
+    if strict.findings is None:
+        time = f" in {seconds:g} seconds" if strict.status is None else ""
+        raise CommandError(
+            f"nothing was checked: the program made no loop of evenloop's{time}. It must make its "
+            "loops with evenloop, or ask asyncio for them under `evenloop run`, as FILE and "
+            "-m MODULE do"
+        )
     ended = "still running" if strict.status is None else f"exit status {strict.status}"
     if strict.status == plain:
         return Verdict(profile, title, True, ended, strict.findings)

@@ -105,7 +105,7 @@ def check_profile() -> None:
 
 def carry_out(options: Any) -> int:
     """Become the program. Comes back only if it runs to its end."""
-    from evenloop.cli import CommandError, check, launch, substitute
+    from evenloop.cli import CommandError, launch, substitute
 
     if options.m is None and options.FILE is None:
         raise CommandError("run what? Name a FILE, or -m MODULE; evenloop run --help says more")
@@ -116,7 +116,6 @@ def carry_out(options: Any) -> int:
     if options.profile is not None:
         os.environ["EVENLOOP_PROFILE"] = options.profile
     check_profile()
-    check.report_if_asked()
     if options.debug:
         os.environ["PYTHONASYNCIODEBUG"] = "1"
     substitute.everywhere()

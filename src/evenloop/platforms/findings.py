@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 import os
 import sys
 import sysconfig
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from evenloop.platforms import limits
 
-__all__ = ["Finding", "Findings"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["REPORT", "Finding", "Findings", "read_report", "report_if_asked"]
+
+#: The environment variable that names the file to which a program's findings go.
+REPORT = "EVENLOOP_PROFILE_REPORT"
 
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PACKAGES = ("site-packages", "dist-packages")
@@ -40,6 +49,55 @@ class Findings(list[Finding]):
     def _observe(self, profile: str, row: str, method: str, error: BaseException) -> None:
         file, line = _place()
         self.append(Finding(profile, row, method, type(error).__name__, file, line))
+
+
+def report_if_asked() -> None:
+    """Write what is refused from now on where the environment asks for it.
+
+    Every loop with a profile that is made asks for this, so that whatever makes one is observed,
+    child processes included; the file is there as soon as there was such a loop.
+    """
+    path = os.environ.get(REPORT)
+    if path:
+        _report_to(path)
+
+
+@functools.cache  # once in a process, and in what it forks
+def _report_to(path: str) -> None:
+    reporter = _Reporter(path)
+    reporter.write("")
+    reporter.__enter__()
+
+
+class _Reporter(Findings):
+    """Writes what is refused to a file at once: the program may end in any way."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def append(self, finding: Finding) -> None:
+        """Write one line."""
+        self.write(json.dumps(finding) + "\n")
+
+    def write(self, text: str) -> None:
+        """Add to the file, which a process that outlives its observer may find gone."""
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open(self._path, "a", encoding="utf-8") as file,
+        ):
+            file.write(text)
+
+
+def read_report(path: Path) -> list[Finding] | None:
+    """Return what a program reported, each line once; None if it never made a loop."""
+    if not path.exists():
+        return None
+    found: dict[tuple[str, int, str], Finding] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        one = Finding(*json.loads(line))
+        found.setdefault((one.file, one.line, one.row), one)
+    return list(found.values())
 
 
 def _place() -> tuple[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evenloop.platforms.findings import report_if_asked
 from evenloop.platforms.rows import LINUX, MACOS, MACOS_108, PROACTOR, SELECTOR
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def loop_class(cls: type, name: str, plain: type, bases: Mapping[str, type]) -> 
     kinds = [kind for kind, base in bases.items() if issubclass(cls, base)]
     if kinds and kinds[0] != profile.loop and profile.sibling:
         profile = _PROFILES[profile.sibling]
+    report_if_asked()
     key = (cls, profile.name)
     made = _made.get(key)
     if made is None:
