@@ -122,6 +122,59 @@ def test_who_copes_is_told_once(tmp_path: Path) -> None:
     assert line in seen.stdout
 
 
+def test_ids(tmp_path: Path) -> None:
+    """The profile is the last parameter of a test, wherever pytest names it."""
+    tests = """\
+import pytest
+
+@pytest.mark.parametrize("x", ["default"])
+def test_x(x):
+    assert 0
+
+class TestCase:
+    def test_y(self):
+        assert 0
+"""
+    seen = run(tmp_path, "--evenloop-profile=windows-proactor,windows-selector", "-vv", tests=tests)
+    ids = [
+        "test_project.py::test_x[default-windows-proactor]",
+        "test_project.py::TestCase::test_y[windows-proactor]",
+        "test_project.py::test_x[default-windows-selector]",
+        "test_project.py::TestCase::test_y[windows-selector]",
+    ]
+    lines = seen.stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("FAILED ")] == ids
+    told = [line.split() for line in lines if line.endswith("%]")]
+    assert [words[0] for words in told] == ids
+    assert [words[-1].strip("[]") for words in told] == ["25%", "50%", "75%", "100%"]
+    assert [line.strip("_ ") for line in lines if line.startswith("____")] == [
+        "test_x[default-windows-proactor]",
+        "TestCase.test_y[windows-proactor]",
+        "test_x[default-windows-selector]",
+        "TestCase.test_y[windows-selector]",
+    ]
+    assert "windows-selector: 0 passed, 2 failed" in lines
+
+
+def test_a_test_is_counted_once(tmp_path: Path) -> None:
+    """By the worst of its phases."""
+    tests = """\
+import pytest
+
+@pytest.fixture
+def bad():
+    yield
+    assert 0
+
+def test_bad(bad): ...
+
+@pytest.mark.skip(reason="as it is")
+def test_skipped(): ...
+"""
+    seen = run(tmp_path, "--evenloop-profile=linux", tests=tests)
+    assert "linux: 0 passed, 1 failed" in seen.stdout
+
+
 @pytest.mark.parametrize(
     ("plugin", "mark", "options"),
     [

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["begin"]
 
 _VARIABLE = "EVENLOOP_PROFILE"
+_OUTCOMES = ("passed", "skipped", "failed")
 
 
 def begin(config: pytest.Config, names: list[str]) -> None:
@@ -51,7 +52,8 @@ class _Profiles:
         self._findings = Findings()
         # (profile, test, its outcome, what it met), in the order of the run.
         self._met: list[tuple[str, str, str, list[Any]]] = []
-        self._count: dict[tuple[str, str], int] = {}
+        # The worst outcome of each test's phases, by profile and test.
+        self._outcomes: dict[tuple[str, str], str] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -60,6 +62,7 @@ class _Profiles:
             raise session.Interrupted(f"{session.testsfailed} errors during collection")
         if session.config.option.collectonly:
             return True
+        session.testscollected *= len(self._names)
         before = os.environ.get(_VARIABLE)
         try:
             with self._findings:
@@ -75,6 +78,9 @@ class _Profiles:
     def _run(self, session: pytest.Session) -> None:
         following: list[pytest.Item | None] = [*session.items[1:], None]
         for item, nextitem in zip(session.items, following, strict=True):
+            if getattr(item, "_instance", item) is None:
+                # pytest 8.2 would not make the instance of a unittest.TestCase once more.
+                del item._instance  # type: ignore[attr-defined]
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
@@ -89,13 +95,16 @@ class _Profiles:
         outcome = yield
         report = outcome.get_result()
         if self._profile:
-            report.nodeid = f"{item.nodeid} @{self._profile}"
+            report.nodeid = _with_profile(item.nodeid, self._profile)
+            file, line, title = report.location
+            report.location = file, line, _with_profile(title, self._profile)
             # Each line once: a test may try many times.
             met = list({(one.row, one.file, one.line): one for one in self._findings}.values())
             self._findings.clear()
-            if report.when == "call" or report.failed:
-                key = (self._profile, report.outcome)
-                self._count[key] = self._count.get(key, 0) + 1
+            key = (self._profile, item.nodeid)
+            self._outcomes[key] = max(
+                self._outcomes.get(key, "passed"), report.outcome, key=_OUTCOMES.index
+            )
             if met:
                 self._met.append((self._profile, item.nodeid, report.outcome, met))
 
@@ -105,8 +114,8 @@ class _Profiles:
         terminalreporter.section("evenloop: what tests meet on other platforms' asyncio")
         for name in self._names:
             rows = [one for one in self._met if one[0] == name]
-            passed = self._count.get((name, "passed"), 0)
-            failed = self._count.get((name, "failed"), 0)
+            outcomes = [outcome for key, outcome in self._outcomes.items() if key[0] == name]
+            passed, failed = outcomes.count("passed"), outcomes.count("failed")
             write(f"{name}: {passed} passed, {failed} failed")
             # By what was met: the tests that fail of it one by one, the others as one.
             places: dict[tuple[str, str, str], list[str]] = {}
@@ -124,3 +133,10 @@ class _Profiles:
                     write(f"  {row:<15} {outcome:<7} {tests[0]}{more}  {place}")
             if not rows:
                 write("  no test met a limit")
+
+
+def _with_profile(name: str, profile: str) -> str:
+    """The name of a test as if the profile were the last of its parameters."""
+    if name.endswith("]"):
+        return f"{name[:-1]}-{profile}]"
+    return f"{name}[{profile}]"
