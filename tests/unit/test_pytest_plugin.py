@@ -146,7 +146,7 @@ class TestCase:
     assert [line.split()[1] for line in lines if line.startswith("FAILED ")] == ids
     told = [line.split() for line in lines if line.endswith("%]")]
     assert [words[0] for words in told] == ids
-    assert [words[-1].strip("[]") for words in told] == ["25%", "50%", "75%", "100%"]
+    assert [words[-1].strip("[]") for words in told] == ["50%", "100%", "50%", "100%"]
     assert [line.strip("_ ") for line in lines if line.startswith("____")] == [
         "test_x[default-windows-proactor]",
         "TestCase.test_y[windows-proactor]",
@@ -194,6 +194,12 @@ def test_plugins_that_run_coroutines(
     assert "2 passed" in seen.stdout
     seen = run(tmp_path, "--evenloop-profile=windows-selector", *options, tests=tests)
     assert "WSEL-SUBPROC    failed  test_project.py::test_child" in seen.stdout
+
+
+def test_no_tests(tmp_path: Path) -> None:
+    seen = run(tmp_path, "--evenloop-profile=linux", tests="")
+    assert seen.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, seen.stdout
+    assert "linux: 0 passed, 0 failed" in seen.stdout
 
 
 def test_a_wrong_name(tmp_path: Path) -> None:

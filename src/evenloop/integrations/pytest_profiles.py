@@ -62,12 +62,12 @@ class _Profiles:
             raise session.Interrupted(f"{session.testsfailed} errors during collection")
         if session.config.option.collectonly:
             return True
-        session.testscollected *= len(self._names)
         before = os.environ.get(_VARIABLE)
         try:
             with self._findings:
                 for name in self._names:
                     os.environ[_VARIABLE] = self._profile = name
+                    _begin_part(session.config, name)
                     self._run(session)
         finally:
             os.environ.pop(_VARIABLE, None)
@@ -77,7 +77,7 @@ class _Profiles:
 
     def _run(self, session: pytest.Session) -> None:
         following: list[pytest.Item | None] = [*session.items[1:], None]
-        for item, nextitem in zip(session.items, following, strict=True):
+        for item, nextitem in zip(session.items, following, strict=False):
             if getattr(item, "_instance", item) is None:
                 # pytest 8.2 would not make the instance of a unittest.TestCase once more.
                 del item._instance  # type: ignore[attr-defined]
@@ -140,3 +140,14 @@ def _with_profile(name: str, profile: str) -> str:
     if name.endswith("]"):
         return f"{name[:-1]}-{profile}]"
     return f"{name}[{profile}]"
+
+
+def _begin_part(config: pytest.Config, profile: str) -> None:
+    """Say which profile is next, and count the tests from the beginning."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    if config.option.verbose >= 0:
+        reporter.write_sep("-", f"profile {profile}")
+    # There is no other way to it; without it every further test is said to be the last, at 100%.
+    getattr(reporter, "_progress_nodeids_reported", set()).clear()
