@@ -178,6 +178,43 @@ def test_character_devices_with_other_selectors() -> None:
         os.close(theirs)
 
 
+class Numbered:
+    """A file that is known by its number only."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def fileno(self) -> int:
+        return self.number
+
+    def close(self) -> None: ...
+
+
+async def errors_of_closed_files(file: Any) -> list[str]:
+    """What connect_write_pipe() says of it, and of a number that no file has."""
+    told = []
+    for closed in (file, Numbered(1_000_000)):
+        try:
+            await asyncio.get_running_loop().connect_write_pipe(asyncio.Protocol, closed)
+        except (OSError, ValueError) as error:
+            told.append(f"{type(error).__name__} {getattr(error, 'errno', None)}")
+    return told
+
+
+@pytest.mark.parametrize("profile", [None, "windows-proactor", "asyncio"])
+@pytest.mark.leaks_allowed  # asyncio's own
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_is_closed_is_not_taken_for_another_kind(profile: str | None, tmp_path: Path) -> None:
+    """ERROR_INVALID_HANDLE, EBADF as an errno, and not ERROR_INVALID_PARAMETER."""
+    if profile == "asyncio" and sys.platform != "win32":
+        pytest.skip("asyncio on Windows")
+    file = (tmp_path / "file").open("wb")
+    file.close()
+    work = bounded(errors_of_closed_files(file))
+    told = asyncio.run(work) if profile == "asyncio" else evenloop.run(work, profile=profile)
+    assert told == ["ValueError None", "OSError 9"]
+
+
 def test_reuse_port_of_datagrams() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

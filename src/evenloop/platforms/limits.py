@@ -247,9 +247,8 @@ class OnlyOverlapped(_Connecting):
             _starts_process.reset(token)
 
     def _check_pipe(self, method: str, file: Any) -> None:
-        if _starts_process.get() or _overlapped(file):
-            return
-        refuse(self, "WPRO-PIPE", method, _os_error(errno.EINVAL, _INVALID_PARAMETER))
+        if not _starts_process.get() and _is_open(file) and not _overlapped(file):
+            refuse(self, "WPRO-PIPE", method, _os_error(errno.EINVAL, _INVALID_PARAMETER))
 
 
 def _overlapped(file: Any) -> bool:
@@ -258,9 +257,29 @@ def _overlapped(file: Any) -> bool:
     if sys.platform != "win32":
         return False
     from evenloop.engines import winapi
+
+    return winapi.is_overlapped(_handle(file))
+
+
+def _is_open(file: Any) -> bool:
+    """Whether there is a file: what is closed the loop itself refuses, as stock asyncio does.
+
+    Which is ValueError for an object, and for a number ERROR_INVALID_HANDLE: EBADF as an errno.
+    """
+    if sys.platform != "win32":
+        return _kind(file) != 0
+    from evenloop.engines import winapi
+
+    try:
+        return _descriptor(file) >= 0 and bool(winapi.handle_kind(_handle(file)))
+    except OSError:
+        return False
+
+
+def _handle(file: Any) -> int:
     from evenloop.engines.descriptors import descriptor_of, of_system
 
-    return winapi.is_overlapped(of_system(file, descriptor_of(file)))
+    return of_system(file, descriptor_of(file))
 
 
 class NoCharacterDevices(_Watching):

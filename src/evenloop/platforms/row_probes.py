@@ -44,6 +44,23 @@ def _loop(bench: Bench) -> Any:
     return bench.loop
 
 
+def _writer(descriptor: int) -> Any:
+    """A file for a transport to write to, by what the system itself knows it by.
+
+    On Windows that is a handle. The proactor of asyncio takes the number of every file for one, so
+    that what it says of a descriptor goes by what happens to have that number.
+    """
+    if not _WINDOWS:
+        return os.fdopen(os.dup(descriptor), "wb", 0)
+    winapi: Any = importlib.import_module("_winapi")
+    msvcrt: Any = importlib.import_module("msvcrt")
+    windows_utils: Any = importlib.import_module("asyncio.windows_utils")
+    here = winapi.GetCurrentProcess()
+    handle = msvcrt.get_osfhandle(descriptor)
+    same = winapi.DUPLICATE_SAME_ACCESS
+    return windows_utils.PipeHandle(winapi.DuplicateHandle(here, handle, here, 0, False, same))
+
+
 async def _turns(count: int = 5) -> None:
     for _ in range(count):
         await asyncio.sleep(0.002)
@@ -89,8 +106,8 @@ async def files(bench: Bench) -> str:
 async def pipe_files(bench: Bench) -> str:
     """A transport over a file."""
     path = bench.folder / "file"
-    with path.open("wb", buffering=0) as file:
-        transport, _ = await _loop(bench).connect_write_pipe(Note, file)
+    with path.open("wb", buffering=0) as file, _writer(file.fileno()) as pipe:
+        transport, _ = await _loop(bench).connect_write_pipe(Note, pipe)
         transport.write(b"through a file")
         transport.close()
         async with asyncio.timeout(3):
@@ -278,13 +295,15 @@ async def _through(bench: Bench, reading: Any, writing: Any) -> None:
 async def plain_pipe(bench: Bench) -> str:
     """The writing end of os.pipe(), as standard output often is."""
     with _pipe() as (reading, writing):
-        with os.fdopen(os.dup(writing), "wb", 0) as file:
-            transport, _ = await _loop(bench).connect_write_pipe(Note, file)
-            transport.write(b"pipe")
-            transport.close()
-            await _turns()
-        expect("the data", await _loop(bench).run_in_executor(None, os.read, reading, 9), b"pipe")
-    return "4 bytes written to os.pipe()"
+        for file in (_writer(writing), os.fdopen(os.dup(writing), "wb", 0)):
+            with file:
+                transport, _ = await _loop(bench).connect_write_pipe(Note, file)
+                transport.write(b"pipe")
+                transport.close()
+                await _turns()
+            read = _loop(bench).run_in_executor(None, os.read, reading, 9)
+            expect("the data", await read, b"pipe")
+    return "4 bytes written to os.pipe(), twice"
 
 
 async def _child(**options: Any) -> str:

@@ -203,7 +203,9 @@ ROWS: tuple[Row, ...] = (
         "always",
         f"{_PAGE}#windows",
         "anonymous pipes, inherited standard streams, consoles and files are taken too",
-        "OSError, ERROR_INVALID_PARAMETER (EINVAL), for what is neither a socket nor overlapped",
+        "OSError, ERROR_INVALID_PARAMETER (EINVAL), for what is neither a socket nor overlapped. "
+        "Of a pipe to read from asyncio says so in a later turn, to the log; and it takes the "
+        "number of a descriptor for a handle, which may give ERROR_INVALID_HANDLE (EBADF) instead",
         probes.plain_pipe,
         {
             PROACTOR: Refusal(OSError, errno.EINVAL, limits.OnlyOverlapped),
