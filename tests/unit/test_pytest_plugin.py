@@ -196,6 +196,17 @@ def test_plugins_that_run_coroutines(
     assert "WSEL-SUBPROC    failed  test_project.py::test_child" in seen.stdout
 
 
+def test_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pytest writes in colour."""
+    profile = "--evenloop-profile=windows-selector"
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    plain = run(tmp_path, profile).stdout
+    assert "\x1b" not in plain
+    colourful = run(tmp_path, profile, "--color=yes").stdout.partition("what tests meet")[2]
+    assert "\x1b[1mwindows-selector\x1b[0m: 1 passed, " in colourful
+    assert "\x1b[31mfailed  \x1b[0m" in colourful
+
+
 def test_no_tests(tmp_path: Path) -> None:
     seen = run(tmp_path, "--evenloop-profile=linux", tests="")
     assert seen.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, seen.stdout

@@ -1,7 +1,7 @@
 """The command line: `evenloop`, also `python -m evenloop`.
 
 Only the standard library is needed, so that `evenloop run` brings nothing into the program that
-it runs; `evenloop doctor` writes in colour where rich is installed (the extra `evenloop[cli]`).
+it runs; `evenloop doctor` and `check` write in colour where rich is installed (`evenloop[cli]`).
 
 Exit status: 0 all is well, 1 a promise failed, 2 the command cannot be carried out as written
 (one line on stderr says why), 141 nobody reads what it writes any more, as after `| head`;

@@ -18,10 +18,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenloop.cli import paint
 from evenloop.platforms.findings import REPORT, Finding, read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Write = Callable[[str, str], None]
 
 __all__ = ["Verdict", "add_command", "examine", "split"]
 
@@ -105,9 +108,10 @@ def carry_out(options: Any) -> int:
     if options.json:
         print(json.dumps([_as_json(verdict) for verdict in verdicts], indent=2))
     else:
+        write, _ = paint.writer()
         for verdict in verdicts:
-            _show(verdict)
-        _conclude(verdicts)
+            _show(verdict, write)
+        _conclude(verdicts, write)
     return 0 if all(verdict.runs for verdict in verdicts) else 1
 
 
@@ -213,20 +217,22 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _show(verdict: Verdict) -> None:
-    name = f"{verdict.profile} ({verdict.title})"
-    if verdict.runs and not verdict.findings:
-        print(f"{name}: runs")
-    elif verdict.runs:
-        print(f"{name}: runs, and copes with what is refused:")
+def _show(verdict: Verdict, write: Write) -> None:
+    write(verdict.profile, "bold")
+    write(f" ({verdict.title}): ", "")
+    if verdict.runs:
+        write("runs", "bold green")
+        write(", and copes with what is refused:\n" if verdict.findings else "\n", "")
     else:
-        print(f"{name}: does NOT run ({verdict.ended})")
+        write("does NOT run", "bold red")
+        write(f" ({verdict.ended})\n", "")
     for number, one in enumerate(verdict.findings):
-        first = "  first " if not number and not verdict.runs else "        "
-        place = f"{_short(one.file)}:{one.line}" if one.file else "(no line)"
-        print(f"{first}{place}  {one.method} raises {one.error}  [{one.row}]")
+        write("  first " if not number and not verdict.runs else "        ", "bold")
+        write(f"{_short(one.file)}:{one.line}" if one.file else "(no line)", "cyan")
+        write(f"  {one.method} raises {one.error}  ", "")
+        write(f"[{one.row}]\n", "yellow")
     if not verdict.runs and not verdict.findings:
-        print(f"        {verdict.last_words or 'it met no limit, but ended otherwise'}")
+        write(f"        {verdict.last_words or 'it met no limit, but ended otherwise'}\n", "")
 
 
 def _short(file: str) -> str:
@@ -234,9 +240,10 @@ def _short(file: str) -> str:
     return file[len(here) :] if file.startswith(here) else file
 
 
-def _conclude(verdicts: list[Verdict]) -> None:
+def _conclude(verdicts: list[Verdict], write: Write) -> None:
     bad = [verdict.profile for verdict in verdicts if not verdict.runs]
     if bad:
-        print(f"It would not run on: {', '.join(bad)}. On evenloop it does, everywhere.")
+        write(f"It would not run on: {', '.join(bad)}.", "bold red")
+        write(" On evenloop it does, everywhere.\n", "")
     else:
-        print("It runs everywhere.")
+        write("It runs everywhere.\n", "bold green")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import platform
@@ -12,6 +11,8 @@ import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from evenloop.cli import paint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -220,7 +221,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def show() -> Report:
     """Examine, and print each row as it is known; in colour with rich on a terminal."""
-    write, width = _writer()
+    write, width = paint.writer()
     for name, value in _heading(facts()):
         write(f"{name:<9}", "bold")
         write(f"{value}\n", "")
@@ -284,22 +285,3 @@ def _fit(text: str, status: str, width: int) -> str:
     if status in _BROKEN or width < 20 or len(text) <= width:
         return text
     return text[: width - 1] + "…"
-
-
-def _writer() -> tuple[Callable[[str, str], None], int]:
-    """Something that writes text in a style, and the width of the line (0: no end)."""
-    try:
-        rich = importlib.import_module("rich.console")
-    except ImportError:
-        return _plain, 0
-    console = rich.Console(highlight=False, emoji=False, markup=False, soft_wrap=True)
-
-    def styled(text: str, style: str) -> None:
-        console.print(text, style=style or None, end="")
-
-    return styled, console.width if console.is_terminal else 0
-
-
-def _plain(text: str, style: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["begin"]
 
 _VARIABLE = "EVENLOOP_PROFILE"
-_OUTCOMES = ("passed", "skipped", "failed")
+_COLOURS = {"passed": "green", "skipped": "yellow", "failed": "red"}
+_OUTCOMES = tuple(_COLOURS)  # from good to bad
 
 
 def begin(config: pytest.Config, names: list[str]) -> None:
@@ -109,14 +110,17 @@ class _Profiles:
                 self._met.append((self._profile, item.nodeid, report.outcome, met))
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
-        """Show the table: row, test, line."""
-        write = terminalreporter.write_line
+        """Show the table: row, test, line; in colour where pytest writes in colour."""
+        write = terminalreporter.write
         terminalreporter.section("evenloop: what tests meet on other platforms' asyncio")
+        terminalreporter.ensure_newline()
         for name in self._names:
             rows = [one for one in self._met if one[0] == name]
             outcomes = [outcome for key, outcome in self._outcomes.items() if key[0] == name]
             passed, failed = outcomes.count("passed"), outcomes.count("failed")
-            write(f"{name}: {passed} passed, {failed} failed")
+            write(name, bold=True)
+            write(f": {passed} passed, ")
+            write(f"{failed} failed\n", red=bool(failed), bold=bool(failed))
             # By what was met: the tests that fail of it one by one, the others as one.
             places: dict[tuple[str, str, str], list[str]] = {}
             for _, test, outcome, met in rows:
@@ -124,15 +128,16 @@ class _Profiles:
                     file = os.path.relpath(one.file, config.rootpath) if one.file else "?"
                     places.setdefault((outcome, one.row, f"{file}:{one.line}"), []).append(test)
             for (outcome, row, place), tests in sorted(places.items()):
-                if outcome == "failed":
-                    for test in tests:
-                        write(f"  {row:<15} failed  {test}  {place}")
-                else:
-                    # What passes although something was refused knows what to do then.
-                    more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
-                    write(f"  {row:<15} {outcome:<7} {tests[0]}{more}  {place}")
+                # What passes although something was refused knows what to do then.
+                told = tests if outcome == "failed" else tests[:1]
+                for test in told:
+                    more = f" and {len(tests) - 1} more" if len(tests) > len(told) else ""
+                    write(f"  {row:<15} ", yellow=True)
+                    write(f"{outcome:<7} ", **{_COLOURS[outcome]: True})
+                    write(f"{test}{more}  ")
+                    write(f"{place}\n", cyan=True)
             if not rows:
-                write("  no test met a limit")
+                write("  no test met a limit\n")
 
 
 def _with_profile(name: str, profile: str) -> str:
