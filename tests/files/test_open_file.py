@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import evenloop
-from evenloop.files import transfer
+from evenloop.files import text, transfer
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -107,7 +107,11 @@ def test_binary_files(way: str, mode: str, buffering: int, steps: list[tuple[Any
     evenloop.run(same_as_io(mode, buffering, steps))
 
 
-TEXT = "first\nsecond\r\nthird\rfourth \u00e9\u20ac\U0001f600\n\nlong " + "x" * 9000 + "\nend\u00e9"
+TEXT = (
+    "first\nsecond\r\nthird\rfourth \u00e9\u20ac\U0001f600\u3042\u6f22\r\r\n\n\u3042\rlong "
+    + "x" * 9000
+    + "\nend\u3042"
+)
 TEXT_STEPS = st.one_of(
     st.tuples(st.just("read"), st.one_of(st.integers(-1, 30), st.just(9000))),
     st.tuples(st.just("readline"), st.integers(-1, 30)),
@@ -124,15 +128,14 @@ async def same_text_as_io(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         theirs, ours = Path(folder, "theirs"), Path(folder, "ours")
-        theirs.write_bytes(TEXT.encode(encoding))
-        ours.write_bytes(TEXT.encode(encoding))
+        content = TEXT.encode(encoding, "ignore")
+        theirs.write_bytes(content)
+        ours.write_bytes(content)
         options: dict[str, Any] = {"encoding": encoding, "newline": newline}
         with open(theirs, "r+", **options) as plain:
             async with evenloop.open_file(ours, "r+", **options) as file:
                 marks = (0, 0)
                 for name, *args in steps:
-                    if newline != "\n" and name in ("mark", "back", "again"):
-                        continue  # a known fault: docs/guide/files.md tells it
                     if name == "mark":
                         marks = (plain.tell(), await file.tell())
                     elif name == "back":
@@ -156,28 +159,63 @@ async def same_text_as_io(
 
 
 @pytest.mark.parametrize("newline", [None, "", "\n", "\r", "\r\n"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig", "shift_jisx0213"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-16", "utf-8-sig", "cp932", "shift_jisx0213", "iso2022_jp"]
+)
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     steps=st.lists(TEXT_STEPS, max_size=10),
-    added=st.sampled_from(["", "a\nb", "\r\n", "\u00e9" * 9000]),
+    added=st.sampled_from(["", "a\nb", "\r\n", "\u3042" * 9000]),
+    piece=st.sampled_from([1, 7, 100, 65536]),
 )
-@example(steps=[("read", 9000), ("again",), ("back",), ("read", 9000)], added="")
+@example(steps=[("read", 9000), ("again",), ("back",), ("read", 9000)], added="", piece=65536)
+@example(steps=[("read", 19), ("again",), ("back",), ("read", 9000)], added="", piece=65536)
 def test_text_files(
-    encoding: str, newline: str | None, steps: list[tuple[Any, ...]], added: str
+    encoding: str,
+    newline: str | None,
+    steps: list[tuple[Any, ...]],
+    added: str,
+    piece: int,
 ) -> None:
-    global TEXT
-    if encoding == "shift_jisx0213":
-        kept, TEXT = TEXT, TEXT.replace("\U0001f600", "").replace("\u20ac", "\u3042")
-        added = added.replace("\u00e9", "\u3042")
-        try:
-            evenloop.run(same_text_as_io(encoding, newline, steps, added))
-        finally:
-            TEXT = kept
-    else:
+    with pytest.MonkeyPatch.context() as patch:
+        # Where one piece ends and the next begins, all kinds of things are cut in two.
+        patch.setattr(text, "_CHUNK", piece)
         evenloop.run(same_text_as_io(encoding, newline, steps, added))
+
+
+@pytest.mark.parametrize("newline", [None, "", "\n", "\r", "\r\n"])
+@pytest.mark.parametrize("piece", [1, 5, 65536])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig", "cp932", "iso2022_jp"])
+async def test_every_position_of_a_text_file(
+    tmp_path: Path,
+    encoding: str,
+    piece: int,
+    newline: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`seek()` to what `tell()` gave comes back, and goes on as before; io agrees."""
+    monkeypatch.setattr(text, "_CHUNK", piece)
+    path = tmp_path / "file"
+    path.write_bytes(TEXT[:60].encode(encoding, "ignore"))
+    with open(path, encoding=encoding, newline=newline) as plain:
+        whole = plain.read()
+        async with evenloop.open_file(path, encoding=encoding, newline=newline) as file:
+            for place in range(len(whole) + 1):
+                await file.seek(0)
+                assert await file.read(place) == whole[:place]
+                mark = await file.tell()
+                for _ in range(2):
+                    plain.seek(mark)
+                    assert plain.read() == whole[place:]
+                    await file.seek(mark)
+                    mark = await file.tell()
+                    assert await file.read() == whole[place:]
+                plain.seek(0)
+                plain.read(place)
+                await file.seek(plain.tell())
+                assert await file.read() == whole[place:]
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,25 @@ __all__ = ["TextFile"]
 
 # So many bytes are decoded at a time, at least.
 _CHUNK = 64 * 1024
-# How `io.TextIOWrapper.tell()` packs what it needs to come back: 64 bits each.
-_MASK = (1 << 64) - 1
 _CLEAN = (b"", 0)
+
+
+def _layout() -> list[tuple[int, int]]:
+    """Return where `io.TextIOWrapper.tell()` packs what it needs to come back.
+
+    A shift and a mask for each of: a position, the decoder's flags there, how many bytes to feed
+    it, how many of the characters that come to skip, and whether the file ends there. The
+    position has 64 bits; of the others CPython's numbers have 32 and PyPy's 64, so ask: here the
+    last bit that is set is for the one character to skip.
+    """
+    with io.TextIOWrapper(io.BytesIO(b"\ra"), "ascii") as text:
+        text.read(1)
+        bits = (text.tell().bit_length() - 65) // 2
+    mask = (1 << bits) - 1
+    return [(0, (1 << 64) - 1), *[(64 + bits * place, mask) for place in range(4)]]
+
+
+_LAYOUT = _layout()
 
 
 class TextFile(AsyncFile[str]):
@@ -243,7 +259,7 @@ class TextFile(AsyncFile[str]):
         return cookie
 
     async def _go_to(self, cookie: int) -> None:
-        position, flags, feed, skip, final = (cookie >> shift & _MASK for shift in _SHIFTS)
+        position, flags, feed, skip, final = (cookie >> shift & mask for shift, mask in _LAYOUT)
         await self._buffer.seek(position)
         self._forget()
         self._decoder.reset()
@@ -272,6 +288,3 @@ class TextFile(AsyncFile[str]):
         if not self._closed:
             self._closed = True
             await self._buffer.close()
-
-
-_SHIFTS = (0, 64, 128, 192, 256)
