@@ -43,7 +43,7 @@ __all__ = [
 MATRIX = "matrix"
 TOPICS = {
     MATRIX: "The matrix",
-    "files": "Files: beside aiofiles or anyio on the other loops",
+    "files": "Files: beside aiofiles and anyio on the other loops",
     "server": "Servers: processor time of the server per message",
     "http": "HTTP servers: processor time of the server per request",
     "memory": "Memory per idle connection",
