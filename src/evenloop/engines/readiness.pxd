@@ -44,6 +44,12 @@ cdef class ReadinessEngine(Engine):
 
     @cython.locals(slot=Slot)
     cpdef object owner(self, int fd)
+    @cython.locals(slot=Slot)
+    cpdef object adopt(self, int fd, object owner)
+    @cython.locals(slot=Slot)
+    cpdef object forget(self, int fd)
+    @cython.locals(op=Op, following=Op)
+    cdef object _release(self, Slot slot)
     cdef Slot _slot(self, int fd)
     cdef Slot _claim(self, Op op)
     cdef object _mark(self, Slot slot)
@@ -52,12 +58,14 @@ cdef class ReadinessEngine(Engine):
     cdef object _fail(self, Slot slot, object error)
     @cython.locals(op=Op)
     cdef object _deliver_failures(self)
+    @cython.locals(replacement=Slot)
     cdef Slot _renewed(self, Slot slot)
     cdef bint _try(self, Op op) except -1
     cpdef bint dispatch(self, Slot slot, int ready) except -1
     cdef bint _at_once(self, Slot slot, Op op) except -1
     cdef int _appetite(self, Slot slot) except -1
-    @cython.locals(following=Op, burst=int)
+    cdef object _sated(self, Slot slot, int taken)
+    @cython.locals(following=Op, burst=int, asked=int)
     cdef bint _advance(self, Slot slot, Op op, bint reading) except -1
     cpdef object receive(self, Op op)
     cpdef bint attempt(self, Op op) except -1

@@ -102,7 +102,7 @@ class Slot:
         self.burst = 1
         self.heard = 0
         # How many requests to receive are to wait for their event without a try first, and how
-        # many of them are left.
+        # many of them are left. Of a listening socket: how many events are to bring one connection.
         self.lull = 0
         self.left = 0
         self.armed = 0
@@ -384,12 +384,14 @@ class ReadinessEngine(Engine):
             if op.kind == RECVFROM:
                 self.receive(op)
                 return True
-            burst = self._appetite(slot) if op.kind == ACCEPT else 1
+            burst = asked = self._appetite(slot) if op.kind == ACCEPT else 1
             self.idle += 1
             while burst > 0 and op.active and self._try(op):
                 self.idle = 0
                 op.complete()
                 burst -= 1
+            if asked > 1:
+                self._sated(slot, asked - burst)
             if op.kind == POLL_READ or op.kind == POLL_WRITE:
                 # A poll uses nothing up: whoever waits behind it has its turn too.
                 following = op.next
@@ -421,11 +423,26 @@ class ReadinessEngine(Engine):
         """Return how many connections to take from a listening socket at this event.
 
         Asking for one too many costs a call that fails. One that is ready again right after it
-        was served has a queue: it is asked for twice as many, up to a burst.
+        was served may have a queue: it is asked for twice as many, up to a burst. If there was
+        only one after all, it is believed more and more seldom.
         """
-        slot.burst = min(slot.burst * 2, BURST) if slot.heard == self.waits - 1 else 1
+        if slot.heard != self.waits - 1:
+            slot.burst = 1
+            slot.lull = slot.left = 0
+        elif slot.left > 0:
+            slot.left -= 1
+        else:
+            slot.burst = min(slot.burst * 2, BURST)
         slot.heard = self.waits
         return slot.burst
+
+    def _sated(self, slot: Slot, taken: int) -> None:
+        """Take note of how many connections there were where more than one was asked for."""
+        if taken > 1:
+            slot.lull = 0
+            return
+        slot.burst = 1
+        slot.lull = slot.left = min(2 * slot.lull + 1, LULL)
 
     def receive(self, op: Op) -> None:
         """Take the datagrams that have arrived, as many as one may at a time."""
