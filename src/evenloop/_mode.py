@@ -48,6 +48,7 @@ EVERYWHERE = [
     "evenloop.transports.tls_transport",
     "evenloop.net.sockets",
     "evenloop.net.sock_methods",
+    "evenloop.net.accepting",
 ]
 POSIX = ["evenloop.engines.connections", "evenloop.engines.datagrams", "evenloop.engines.posix"]
 KQUEUE = ["evenloop.engines.kevents", "evenloop.engines.kqueue"]

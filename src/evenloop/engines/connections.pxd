@@ -8,3 +8,4 @@ cdef bint is_ordinary(object sock) except -1
 cdef int accept_connection(Op op) except -1
 cdef object connection_of(object listener, int fd, const sockaddr_storage* address)
 cdef int connect_socket(Op op) except -1
+cdef object socket_name(object sock)

@@ -32,6 +32,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_SOCKET
         SO_ERROR
     int connect(int fd, const sockaddr* address, socklen_t size)
+    int getsockname(int fd, sockaddr* address, socklen_t* size)
     int getsockopt(int fd, int level, int name, void* value, socklen_t* size)
 
 cdef extern from "Python.h":
@@ -156,6 +157,18 @@ cdef int connect_socket(Op op) except -1:
             return _connected(op, code)
     op.result = 0
     return False
+
+
+cdef object socket_name(object sock):
+    """Return a socket's own address; None if it is not one of the Internet's."""
+    cdef sockaddr_storage address
+    cdef socklen_t size = sizeof(address)
+    address.ss_family = 0
+    if type(sock) is not socket_class or (
+        getsockname(sock.fileno(), <sockaddr*>&address, &size) < 0
+    ):
+        return None
+    return address_from(&address) if is_internet(address.ss_family) else None
 
 
 cdef bint _connected(Op op, int code) except -1:

@@ -48,4 +48,5 @@ cdef class Engine:
     cpdef object wake(self)
     cpdef object adopt(self, int fd, object owner)
     cpdef object owner(self, int fd)
+    cpdef object name_of(self, object sock)
     cpdef object forget(self, int fd)

@@ -178,6 +178,13 @@ class Engine:
         """Return who owns this descriptor, or None."""
         raise NotImplementedError
 
+    def name_of(self, sock: Any) -> Any:
+        """Return the address that an open socket is bound to, None if it cannot be told."""
+        try:
+            return sock.getsockname()
+        except OSError:
+            return None
+
     def forget(self, fd: int) -> None:
         """Drop all that is known of a descriptor, before it is closed."""
         raise NotImplementedError

@@ -25,7 +25,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from posix.unistd cimport read, write
 
-from evenloop.engines.connections cimport NOT_HERE, accept_connection, connect_socket
+from evenloop.engines.connections cimport (
+    NOT_HERE, accept_connection, connect_socket, socket_name,
+)
 from evenloop.engines.datagrams cimport Datagrams
 from evenloop.engines.engine cimport (
     ACCEPT, CONNECT, RECV, RECV_INTO, RECVFROM, SEND, SENDTO, Op,
@@ -264,6 +266,10 @@ cdef class PosixEngine(ReadinessEngine):
             if index < count:
                 self._failures.append(Leftover(self, op, found[index:]))
             raise
+
+    cpdef object name_of(self, object sock):
+        cdef object name = socket_name(sock)
+        return ReadinessEngine.name_of(self, sock) if name is None else name
 
     cpdef Py_ssize_t send_now(self, Op op, bytes data) except -2:
         cdef ssize_t sent

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evenloop.engines.engine import CONNECT
 from evenloop.net import checks, eyeballs, sockets
-from evenloop.net.listen import set_no_delay
-from evenloop.net.resolve import literal_info
+from evenloop.net.accepting import set_no_delay
+from evenloop.net.resolve import known_info
 from evenloop.net.room import Room
 from evenloop.scheduler import logger
 from evenloop.transports import tls
-from evenloop.transports.stream import StreamTransport
+from evenloop.transports.stream import StreamTransport, open_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
 
@@ -34,9 +35,6 @@ _NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 
 class Connecting(Room):
     """The loop's methods that make connections over TCP, and put TLS on them."""
-
-    # The address that sock_connect() is about to be given, and that needs no resolving.
-    _resolved: Any = None
 
     async def create_connection(
         self,
@@ -88,7 +86,8 @@ class Connecting(Room):
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_connection
         """
         self._check_closed()
-        checks.check_factory(protocol_factory)
+        if not callable(protocol_factory):
+            checks.check_factory(protocol_factory)
         if family != 0 or proto != 0 or flags != 0:
             checks.check_integers(family=family, proto=proto, flags=flags)
         if server_hostname is not None and not ssl:
@@ -106,6 +105,7 @@ class Connecting(Room):
             checks.check_client_ssl(ssl)
             checks.check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         peer = None
+        given = sock is not None
         if happy_eyeballs_delay is not None or interleave is not None:
             _check_race(happy_eyeballs_delay, interleave)
 
@@ -124,7 +124,7 @@ class Connecting(Room):
         else:
             known = None
             if type(host) is str and type(port) is int and 0 <= port <= 0xFFFF:
-                known = literal_info(host, port, family, _STREAM, proto)
+                known = known_info(host, port, family, _STREAM, proto)
             infos: list[Any] = [known]
             if known is None:
                 infos = await self._ensure_resolved(
@@ -147,19 +147,29 @@ class Connecting(Room):
                 infos = eyeballs.interleave(infos, interleave or 1)
             if known is not None and not all_errors:
                 # There is nothing to try in turn, nor failures to put together.
-                sock = await self._connect_one(known, local_infos, None)
+                sock, pending = self._begin_to_connect(known, local_infos, None)
+                if pending is not None:
+                    await self._connected(sock, pending, None)
             else:
                 sock = await self._connect_any(infos, local_infos, happy_eyeballs_delay, all_errors)
 
-        transport, protocol = await self._open_stream(
-            sock,
-            protocol_factory,
-            ssl,
-            server_hostname=server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
-            peer=peer,
-        )
+        if not given and not ssl:
+            transport, protocol = self._start_stream(sock, protocol_factory, peer)
+            try:
+                await _next_turn()
+            except BaseException:
+                transport.close()
+                raise
+        else:
+            transport, protocol = await self._open_stream(
+                sock,
+                protocol_factory,
+                ssl,
+                server_hostname=server_hostname,
+                ssl_handshake_timeout=ssl_handshake_timeout,
+                ssl_shutdown_timeout=ssl_shutdown_timeout,
+                peer=peer,
+            )
         if self._debug:
             logger.debug(
                 "%r connected to %s:%r: (%r, %r)",
@@ -177,10 +187,7 @@ class Connecting(Room):
         https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.sock_connect
         """
         sockets.check(self, sock)
-        if address is self._resolved:
-            # create_connection() has just looked it up: it needs no second look.
-            self._resolved = None
-        elif sock.family in (socket.AF_INET, getattr(socket, "AF_INET6", socket.AF_INET)):
+        if sock.family in (socket.AF_INET, getattr(socket, "AF_INET6", socket.AF_INET)):
             resolved = await self._ensure_resolved(
                 address, family=sock.family, type=sock.type, proto=sock.proto
             )
@@ -306,6 +313,18 @@ class Connecting(Room):
         self, info: Any, local_infos: list[Any] | None, failed: list[OSError] | None
     ) -> socket.socket:
         """Make a socket, bind it if asked to, and connect it; `failed` gets what went wrong."""
+        try:
+            sock, pending = self._begin_to_connect(info, local_infos, failed)
+            if pending is not None:
+                await self._connected(sock, pending, failed)
+            return sock
+        finally:
+            del failed
+
+    def _begin_to_connect(
+        self, info: Any, local_infos: list[Any] | None, failed: list[OSError] | None
+    ) -> tuple[socket.socket, sockets.Request | None]:
+        """Return a socket, and what `_connected()` is to wait for unless it is connected."""
         family, kind, proto, _, address = info
         sock = None
         try:
@@ -314,17 +333,40 @@ class Connecting(Room):
                 sock.setblocking(False)
             if local_infos is not None:
                 _bind_local(sock, family, local_infos, failed)
-            self._resolved = address
-            await self.sock_connect(sock, address)
-            return sock
+            return sock, sockets.connect(self, sock, address)
         except BaseException as exc:
-            if failed is not None and isinstance(exc, OSError):
-                failed.append(exc)
-            if sock is not None:
-                sock.close()
+            _give_up(sock, exc, failed)
             raise
         finally:
             del failed
+
+    async def _connected(
+        self, sock: socket.socket, pending: sockets.Request, failed: list[OSError] | None
+    ) -> None:
+        """Wait until a socket is connected."""
+        try:
+            await pending
+        except BaseException as exc:
+            _give_up(sock, exc, failed)
+            raise
+        finally:
+            del failed
+
+    def _start_stream(
+        self, sock: socket.socket, protocol_factory: Callable[[], asyncio.BaseProtocol], peer: Any
+    ) -> Connection:
+        """Put a protocol on a connected socket of ours; it hears of it at the next turn.
+
+        `peer` is the other end's name, where it need not be asked for.
+        """
+        try:
+            protocol = protocol_factory()
+            set_no_delay(sock)
+            transport: Any = open_stream(self, sock, protocol, peer)
+        except BaseException:
+            sock.close()
+            raise
+        return transport, protocol
 
     async def _open_stream(
         self,
@@ -342,7 +384,6 @@ class Connecting(Room):
 
         `peer` is the other end's name, where it need not be asked for.
         """
-        extra = None if peer is None else {"peername": peer}
         try:
             if sock.gettimeout() != 0:
                 sock.setblocking(False)
@@ -369,9 +410,9 @@ class Connecting(Room):
                     ssl_shutdown_timeout=ssl_shutdown_timeout,
                 )
                 transport = layer.transport
-                StreamTransport(self, sock, layer, extra=extra)
+                open_stream(loop, sock, layer, peer)
             else:
-                transport = StreamTransport(self, sock, protocol, waiter=waiter, extra=extra)
+                transport = StreamTransport(self, sock, protocol, waiter=waiter)
         except BaseException:
             sock.close()
             raise
@@ -381,6 +422,20 @@ class Connecting(Room):
             transport.close()
             raise
         return transport, protocol
+
+
+@types.coroutine
+def _next_turn() -> Generator[None]:
+    """Wait for what the next turn does first: all that was scheduled until now."""
+    yield
+
+
+def _give_up(sock: socket.socket | None, exc: BaseException, failed: list[OSError] | None) -> None:
+    """Close a socket that could not be connected; `failed` gets the reason."""
+    if failed is not None and isinstance(exc, OSError):
+        failed.append(exc)
+    if sock is not None:
+        sock.close()
 
 
 def _check_race(delay: Any, interleave: Any) -> None:

@@ -24,12 +24,11 @@ from asyncio.trsock import TransportSocket
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from evenloop.engines.engine import ACCEPT, Op
 from evenloop.net import checks
+from evenloop.net.accepting import Acceptor, set_no_delay
 from evenloop.net.room import Room
 from evenloop.scheduler import logger
 from evenloop.transports import tls
-from evenloop.transports.stream import StreamTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -57,30 +56,7 @@ _LOST_BEFORE = {
     )
     if hasattr(errno, name)
 }
-_TCP = int(socket.IPPROTO_TCP)
-_NO_DELAY = getattr(socket, "TCP_NODELAY", None)
-_INTERNET = (socket.AF_INET, getattr(socket, "AF_INET6", socket.AF_INET))
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-class _Acceptor(Op):
-    """Accepts the connections of one listening socket."""
-
-    def __init__(self, server: Server, sock: socket.socket) -> None:
-        Op.__init__(self, ACCEPT, sock.fileno(), sock)
-        self.multishot = True
-        self.server = server
-        self.retry: asyncio.TimerHandle | None = None
-
-    def complete(self) -> None:
-        """Hand the connection, or the error, to the server."""
-        if self.error is not None:
-            error, self.error = self.error, None
-            self.server._accept_failed(self, error)
-        else:
-            connection, address = self.result
-            self.result = None
-            self.server._accepted(connection, address)
 
 
 class Server(asyncio.Server):
@@ -112,11 +88,9 @@ class Server(asyncio.Server):
         self._ssl_shutdown_timeout = ssl_shutdown_timeout
         self._on_close = on_close
         self._context = copy_context()
-        self._acceptors: dict[socket.socket, _Acceptor] = {}
+        self._acceptors: dict[socket.socket, Acceptor] = {}
         # Weak: a transport that everybody has let go of must be able to say so.
         self._clients: set[weakref.ref[Any]] = set()
-        # Whether a connection has the listening socket's options; None until one was seen.
-        self._inherits: bool | None = None
         # None once the server is closed and its last connection gone.
         self._waiters: list[asyncio.Future[None]] | None = []
         self._serving = False
@@ -236,13 +210,15 @@ class Server(asyncio.Server):
 
     # ---- what transports call --------------------------------------------------------------
 
-    def _attach(self, transport: Any) -> None:
-        """A connection of ours is open."""
-        self._clients.add(weakref.ref(transport, self._clients.discard))
+    def _attach(self, transport: Any) -> weakref.ref[Any]:
+        """A connection of ours is open; return the note that `_detach()` is to be given."""
+        entry = weakref.ref(transport, self._clients.discard)
+        self._clients.add(entry)
+        return entry
 
-    def _detach(self, transport: Any) -> None:
+    def _detach(self, entry: weakref.ref[Any]) -> None:
         """A connection of ours is gone."""
-        self._clients.discard(weakref.ref(transport))
+        self._clients.discard(entry)
         if self._sockets is None:
             self._wake_if_over()
 
@@ -277,7 +253,7 @@ class Server(asyncio.Server):
 
     def _accept_on(self, sock: socket.socket) -> None:
         """Arm one listening socket."""
-        acceptor = self._acceptors[sock] = _Acceptor(self, sock)
+        acceptor = self._acceptors[sock] = Acceptor(self, sock)
         self._loop.engine.start(acceptor)
 
     def _stop_accepting(self, sock: socket.socket) -> None:
@@ -294,57 +270,30 @@ class Server(asyncio.Server):
             acceptor.sock = None
         sock.close()
 
-    def _accepted(self, connection: socket.socket, address: Any) -> None:
-        """Take a connection in; nothing of the user's that fails may stop the server."""
-        if self._loop._debug:
-            logger.debug("%r got a new connection from %r: %r", self, address, connection)
-        self._context.copy().run(self._welcome, connection, address)
+    def _secured(self, protocol: asyncio.BaseProtocol) -> tls.TLSProtocol:
+        """Return the protocol that speaks TLS for a connection's own."""
+        return tls.wrap(
+            self._loop,
+            protocol,
+            self._ssl_context,
+            None,
+            server_side=True,
+            server_hostname=None,
+            ssl_handshake_timeout=self._ssl_handshake_timeout,
+            ssl_shutdown_timeout=self._ssl_shutdown_timeout,
+        )
 
-    def _welcome(self, connection: socket.socket, address: Any) -> None:
-        """Put a protocol and a transport on a connection; runs in the connection's context."""
-        protocol = None
-        try:
-            if not self._inherits:
-                self._see_to_delay(connection)
-            protocol = self._protocol_factory()
-            upper: Any = protocol
-            if self._ssl_context is not None:
-                upper = tls.wrap(
-                    self._loop,
-                    protocol,
-                    self._ssl_context,
-                    None,
-                    server_side=True,
-                    server_hostname=None,
-                    ssl_handshake_timeout=self._ssl_handshake_timeout,
-                    ssl_shutdown_timeout=self._ssl_shutdown_timeout,
-                )
-            StreamTransport(self._loop, connection, upper, extra={"peername": address}, server=self)
-        except (SystemExit, KeyboardInterrupt):
-            connection.close()
-            raise
-        except BaseException as exc:
-            connection.close()
-            report: dict[str, Any] = {
-                "message": "Error on transport creation for incoming connection",
-                "exception": exc,
-            }
-            if protocol is not None:
-                report["protocol"] = protocol
-            self._loop.call_exception_handler(report)
+    def _welcome_failed(self, protocol: Any, exc: BaseException) -> None:
+        """Report what kept a connection out, which is closed; the server goes on."""
+        report: dict[str, Any] = {
+            "message": "Error on transport creation for incoming connection",
+            "exception": exc,
+        }
+        if protocol is not None:
+            report["protocol"] = protocol
+        self._loop.call_exception_handler(report)
 
-    def _see_to_delay(self, connection: socket.socket) -> None:
-        """Switch delays off, and learn whether they are, as on Linux, if the listener's are."""
-        if self._inherits is None and _NO_DELAY is not None and connection.family in _INTERNET:
-            try:
-                self._inherits = connection.getsockopt(_TCP, _NO_DELAY) != 0
-            except OSError:
-                # Of a connection that is gone nothing can be learned.
-                self._inherits = None
-        if not self._inherits:
-            set_no_delay(connection)
-
-    def _accept_failed(self, acceptor: _Acceptor, error: OSError) -> None:
+    def _accept_failed(self, acceptor: Acceptor, error: OSError) -> None:
         if error.errno in _LOST_BEFORE and acceptor.active:
             return
         if not acceptor.active:
@@ -360,7 +309,7 @@ class Server(asyncio.Server):
             report["socket"] = TransportSocket(acceptor.sock)
         self._loop.call_exception_handler(report)
 
-    def _accept_again(self, acceptor: _Acceptor) -> None:
+    def _accept_again(self, acceptor: Acceptor) -> None:
         acceptor.retry = None
         if self._serving and not acceptor.active:
             self._loop.engine.start(acceptor)
@@ -550,21 +499,6 @@ def _set_options(
     if family == inet6 and hasattr(socket, "IPPROTO_IPV6"):
         # Not IPv4 as well: that has a socket of its own.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-
-
-def set_no_delay(sock: socket.socket) -> None:
-    """Have TCP send at once what is written; a transport gathers for itself."""
-    # TCP is a stream of the Internet's; a socket may not say that it is TCP, and be it.
-    if sock.proto != _TCP and (
-        sock.proto != 0 or sock.type != socket.SOCK_STREAM or sock.family not in _INTERNET
-    ):
-        return
-    if _NO_DELAY is not None:
-        try:
-            sock.setsockopt(_TCP, _NO_DELAY, 1)
-        except OSError:
-            # The connection is gone already (macOS): reading will tell.
-            return
 
 
 def set_reuse_port(sock: socket.socket) -> None:

@@ -9,6 +9,7 @@ depends on the arguments alone.
 
 from __future__ import annotations
 
+import functools
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from evenloop.scheduler import logger
 if TYPE_CHECKING:
     AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
-__all__ = ["Resolving", "is_literal", "literal_info"]
+__all__ = ["Resolving", "is_literal", "known_info", "literal_info"]
 
 _INET6 = getattr(socket, "AF_INET6", None) if socket.has_ipv6 else None
 _NUMERIC_HOST = getattr(socket, "AI_NUMERICHOST", 0)
@@ -86,6 +87,10 @@ def literal_info(
     if found == _INET6:
         return found, type, proto, "", (host, port, flowinfo, scope)
     return found, type, proto, "", (host, port)
+
+
+# The same for a text and a number, as they come again and again.
+known_info = functools.lru_cache(maxsize=1024)(literal_info)
 
 
 def _check_host(host: Any, name: str = "host") -> None:

@@ -10,6 +10,7 @@ cdef enum:
     WAITING = 1
     READY = 2
     OVER = 3
+    BEGUN = 4
 
 
 cdef class Request(Op):
@@ -18,11 +19,24 @@ cdef class Request(Op):
     cdef object future
     cdef int state
 
+    cdef object _wait(self)
     cdef object _withdraw(self)
     cdef object _raise(self)
     cdef bint _prepare(self) except -1
     @cython.locals(finished=bint)
     cdef bint _start(self) except -1
+
+
+cdef inline Request new_request(Scheduler loop, int kind, object sock):
+    cdef Request request = <Request>Request.__new__(Request)
+    request.loop = loop
+    request.kind = kind
+    request.sock = sock
+    return request
+
+
+@cython.locals(request=Request, fd=int)
+cpdef Request connect(Scheduler loop, object sock, object address)
 
 
 cpdef int check(Scheduler loop, object sock) except -1

@@ -39,11 +39,12 @@ if not cython.compiled:
     WAITING = 1  # in flight
     READY = 2  # its outcome is there, its task is about to take it
     OVER = 3
+    BEGUN = 4  # in flight, and nobody has awaited it yet
 
 if TYPE_CHECKING:
     from evenloop.scheduler import Scheduler
 
-__all__ = ["Request", "SendAll", "check"]
+__all__ = ["Request", "SendAll", "check", "connect"]
 
 _NAMES = {
     RECV: "sock_recv",
@@ -57,6 +58,13 @@ _NAMES = {
 
 _Socket = socket.socket
 _Future = asyncio.Future
+
+
+if not cython.compiled:
+
+    def new_request(loop: Scheduler, kind: int, sock: Any) -> Request:
+        """Return a request; compiled, without the price of a constructor's call."""
+        return Request(loop, kind, sock)
 
 
 class Request(Op):
@@ -91,10 +99,9 @@ class Request(Op):
             self.state = OVER
             self.fd: int = check(self.loop, self.sock)
             if not self._prepare() and not self._start():
-                future = self.future = _Future(loop=self.loop)  # type: ignore[arg-type]
-                future._asyncio_future_blocking = True
-                self.state = WAITING
-                return future
+                return self._wait()
+        elif self.state == BEGUN:
+            return self._wait()
         elif self.state == READY:
             self.state = OVER
             self.future = None
@@ -128,6 +135,13 @@ class Request(Op):
     def close(self) -> None:
         """Take the request back."""
         self._withdraw()
+
+    def _wait(self) -> Any:
+        """Return the future that the task waits for."""
+        future = self.future = _Future(loop=self.loop)  # type: ignore[arg-type]
+        future._asyncio_future_blocking = True
+        self.state = WAITING
+        return future
 
     def _withdraw(self) -> None:
         self.state = OVER
@@ -240,6 +254,24 @@ class SendAll(Request):
         """Go on until everything is sent."""
         if self._advance() or self._start():
             Request.complete(self)
+
+
+def connect(loop: Scheduler, sock: socket.socket, address: Any) -> Request | None:
+    """Begin to connect a new socket of the loop's own; return what to await, None if that is all.
+
+    Raises OSError if it has failed already.
+    """
+    fd = check(loop, sock)
+    request = new_request(loop, CONNECT, sock)
+    request.fd = fd
+    request.address = address
+    request.state = BEGUN
+    if not request._start():
+        return request
+    request.state = OVER
+    if request.error is not None:
+        request._raise()
+    return None
 
 
 def check(loop: Scheduler, sock: Any) -> int:

@@ -12,10 +12,15 @@ cdef class BaseTransport(Flushable):
     cdef readonly object _context
     cdef public dict _extra
     cdef object _untold
+    cdef object _name
     cdef object _peer
     cdef public bint _closing
     cdef public Py_ssize_t _lost
 
+    cdef object _set_up(self, Scheduler loop, dict extra, object context)
+    cdef object _describe_later(self, object sock, object peer)
+    cdef object _note_name(self)
+    cdef object _tell(self)
     cdef object _bind(self, object protocol)
     cpdef object _force_close(self, object exc)
     cpdef object _fatal_error(self, object exc, object message=*)

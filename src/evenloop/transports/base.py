@@ -55,12 +55,17 @@ class BaseTransport(Flushable):
     """A protocol bound to a loop; calls the protocol in the context it was made in."""
 
     def __init__(self, loop: Scheduler, extra: dict[str, Any] | None = None) -> None:
+        self._set_up(loop, extra, copy_context())
+
+    def _set_up(self, loop: Scheduler, extra: dict[str, Any] | None, context: Context) -> None:
+        """What `__init__()` does, without the price of a call of Python's."""
         self._loop = loop
-        self._extra: Any = {} if extra is None else extra
-        # A socket whose facts are still to be noted, and the one that could be gone by then.
+        self._extra: Any = extra
+        # A socket whose facts are still to be told, and those that could be gone by then.
         self._untold: Any = None
+        self._name: Any = None
         self._peer: Any = None
-        self._context: Context = copy_context()
+        self._context = context
         self._protocol: Any = None
         self._closing = False
         # Not zero once the connection is gone: how many writes came too late.
@@ -78,34 +83,37 @@ class BaseTransport(Flushable):
 
         https://docs.python.org/3/library/asyncio-protocol.html#asyncio.BaseTransport.get_extra_info
         """
-        if self._untold is not None:
-            if name not in ("socket", "sockname", "peername"):
+        if self._extra is None:
+            if name not in ("socket", "sockname", "peername") or self._untold is None:
                 return default
             self._tell()
         return self._extra.get(name, default)
 
-    def _describe_later(self, sock: socket.socket, extra: dict[str, Any] | None) -> None:
+    def _describe_later(self, sock: socket.socket, peer: Any) -> None:
         """Note of a socket what cannot be asked later; the rest waits until it is wanted."""
-        if extra:
-            if len(extra) > 1 or "peername" not in extra:
-                describe_socket(sock, self._extra)
-                return
-            self._peer = extra["peername"]
-        else:
+        if peer is None:
             try:
-                self._peer = sock.getpeername()
+                peer = sock.getpeername()
             except OSError:
                 # Not connected to anyone, or not any more.
-                self._peer = None
+                peer = None
+        self._peer = peer
         self._untold = sock
-        self._extra = None
+
+    def _note_name(self) -> None:
+        """Note a socket's own name, which can be asked for while it is open."""
+        if self._untold is not None and self._name is None:
+            self._name = self._loop.engine.name_of(self._untold)
 
     def _tell(self) -> None:
-        """Note the facts of a socket, while it is open."""
-        if self._untold is not None:
-            self._extra = {"peername": self._peer}
-            describe_socket(self._untold, self._extra)
-            self._untold = self._peer = None
+        """Make of the notes on a socket what `get_extra_info()` tells."""
+        self._note_name()
+        self._extra = {
+            "socket": TransportSocket(self._untold),
+            "sockname": self._name,
+            "peername": self._peer,
+        }
+        self._untold = self._name = self._peer = None
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what arrives from now on to another protocol."""
@@ -155,8 +163,9 @@ class BaseTransport(Flushable):
 class FlowControl(BaseTransport):
     """A transport that is written to: the water marks, and what waits below them."""
 
-    def __init__(self, loop: Scheduler, extra: dict[str, Any] | None = None) -> None:
-        BaseTransport.__init__(self, loop, extra)
+    def _set_up(self, loop: Scheduler, extra: dict[str, Any] | None, context: Context) -> None:
+        """As that of every transport; and nothing waits."""
+        BaseTransport._set_up(self, loop, extra, context)
         self._writing_paused = False
         self._high = HIGH_WATER
         self._low = HIGH_WATER // 4

@@ -20,13 +20,14 @@ import collections
 import socket
 import time
 import warnings
-from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Any
 
 try:
     import cython
 except ImportError:
     from evenloop import _cython as cython
+
+from evenloop.transports.base import describe_socket
 
 if not cython.compiled:
     from evenloop._calls import call_args, call_one
@@ -92,7 +93,7 @@ class DatagramTransport(FlowControl):
         `address` is the only one that can be sent to, if given. `protocol.connection_made()` is
         called at the next turn; then receiving starts and `waiter` gets None as its result.
         """
-        FlowControl.__init__(self, loop, extra)
+        FlowControl.__init__(self, loop, {} if extra is None else extra)
         self._sock = sock
         self._fd = sock.fileno()
         self._address = address
@@ -109,7 +110,7 @@ class DatagramTransport(FlowControl):
         self._pending: collections.deque[tuple[bytes, Any]] = collections.deque()
         # A completion engine keeps the buffer after start(): it must not change.
         self._copying = loop.engine.model == "completion"
-        self._describe_socket()
+        describe_socket(sock, self._extra)
         self._connected = self._extra["peername"] is not None
         self._bind(protocol)
         self._loop.schedule(self._begin, (waiter,), self._context)
@@ -122,18 +123,6 @@ class DatagramTransport(FlowControl):
         self._protocol = protocol
         # A protocol that only sends need not have the method.
         self._datagram_received: Any = getattr(protocol, "datagram_received", None)
-
-    def _describe_socket(self) -> None:
-        self._extra["socket"] = TransportSocket(self._sock)
-        try:
-            self._extra["sockname"] = self._sock.getsockname()
-        except OSError:
-            self._extra["sockname"] = None
-        if "peername" not in self._extra:
-            try:
-                self._extra["peername"] = self._sock.getpeername()
-            except OSError:
-                self._extra["peername"] = None
 
     def _begin(self, waiter: asyncio.Future[Any] | None) -> None:
         """Introduce the protocol; runs in the transport's context."""

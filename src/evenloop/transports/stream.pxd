@@ -1,6 +1,6 @@
 cimport cython
 
-from evenloop._calls cimport call_none, call_one
+from evenloop._calls cimport call_none, call_one, copy_context
 from evenloop.engines.engine cimport RECV, RECV_INTO, SEND, Engine, Op
 from evenloop.scheduler cimport Scheduler
 from evenloop.transports.base cimport BaseTransport, FlowControl
@@ -27,6 +27,7 @@ cdef class StreamTransport(FlowControl):
     cdef public object _file
     cdef readonly object _sock
     cdef public object _server
+    cdef public object _entry
     cdef Engine _engine
     cdef Reader _reader
     cdef Writer _writer
@@ -42,6 +43,16 @@ cdef class StreamTransport(FlowControl):
     cdef bint _copying
     cdef object _empty_waiter
 
+    cdef object _take(
+        self,
+        Scheduler loop,
+        object file,
+        object protocol,
+        object context,
+        dict extra,
+        object peer,
+    )
+    cpdef object _release(self)
     cdef object _start_reading(self)
     cdef object _stop_reading(self)
     @cython.locals(started=double)
@@ -57,3 +68,28 @@ cdef class StreamTransport(FlowControl):
     @cython.locals(size=Py_ssize_t)
     cdef object _consume(self, Py_ssize_t count)
     cdef object _drained(self)
+
+
+@cython.locals(transport=StreamTransport)
+cpdef StreamTransport open_stream(Scheduler loop, object sock, object protocol, object peer)
+
+
+# The halves of a stream without the price of a constructor's call.
+
+cdef inline Reader new_reader(StreamTransport transport):
+    cdef Reader op = <Reader>Reader.__new__(Reader)
+    op.kind = RECV
+    op.fd = transport._fd
+    op.sock = transport._sock
+    op.multishot = True
+    op.transport = transport
+    return op
+
+
+cdef inline Writer new_writer(StreamTransport transport):
+    cdef Writer op = <Writer>Writer.__new__(Writer)
+    op.kind = SEND
+    op.fd = transport._fd
+    op.sock = transport._sock
+    op.transport = transport
+    return op

@@ -26,11 +26,20 @@ except ImportError:
     from evenloop import _cython as cython
 
 from evenloop.streams import adopt
+from evenloop.transports.base import describe_socket
 
 if not cython.compiled:
-    from evenloop._calls import call_none, call_one
+    from evenloop._calls import call_none, call_one, copy_context
     from evenloop.engines.engine import RECV, RECV_INTO, SEND, Op
     from evenloop.transports.base import FlowControl
+
+    def new_reader(transport: StreamTransport) -> Reader:
+        """Return the reading half of a transport."""
+        return Reader(transport)
+
+    def new_writer(transport: StreamTransport) -> Writer:
+        """Return the writing half of a transport."""
+        return Writer(transport)
 
     # Bytes gathered within a turn that do not wait for its end.
     GATHERED = 64 * 1024
@@ -39,18 +48,25 @@ if not cython.compiled:
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextvars import Context
 
     from evenloop.scheduler import Scheduler
     from evenloop.transports.feed import Feed
 
-__all__ = ["StreamTransport"]
+__all__ = ["StreamTransport", "open_stream"]
+
+_Socket = socket.socket
+_BufferedProtocol = asyncio.BufferedProtocol
+_StreamProtocol = asyncio.StreamReaderProtocol
+# The arguments of `_begin()` where nobody waits for it.
+_UNAWAITED = (None,)
 
 
 class Reader(Op):
     """The reading half of a stream."""
 
-    def __init__(self, transport: Any, fd: int, sock: Any) -> None:
-        Op.__init__(self, RECV, fd, sock)
+    def __init__(self, transport: Any) -> None:
+        Op.__init__(self, RECV, transport._fd, transport._sock)
         self.transport = transport
         self.multishot = True
 
@@ -79,8 +95,8 @@ class Reader(Op):
 class Writer(Op):
     """The writing half of a stream."""
 
-    def __init__(self, transport: Any, fd: int, sock: Any) -> None:
-        Op.__init__(self, SEND, fd, sock)
+    def __init__(self, transport: Any) -> None:
+        Op.__init__(self, SEND, transport._fd, transport._sock)
         self.transport = transport
 
     def complete(self) -> None:
@@ -115,21 +131,35 @@ class StreamTransport(FlowControl):
         *,
         waiter: asyncio.Future[Any] | None = None,
         extra: dict[str, Any] | None = None,
-        server: Any = None,
     ) -> None:
         """Take ownership of `file`, a non-blocking socket or pipe object, and begin.
 
         `protocol.connection_made()` is called at the next turn, reading starts after it and
         `waiter`, if given, gets None as its result.
         """
-        FlowControl.__init__(self, loop, extra)
+        self._take(loop, file, protocol, copy_context(), extra, None)
+        self._loop.schedule(self._begin, (waiter,), self._context)
+
+    def _take(
+        self,
+        loop: Scheduler,
+        file: Any,
+        protocol: asyncio.BaseProtocol,
+        context: Context,
+        extra: dict[str, Any] | None,
+        peer: Any,
+    ) -> None:
+        """Take ownership of `file`; `_begin()` is to follow. `peer` is the other end's name."""
+        self._set_up(loop, extra, context)
         self._file = file
         self._fd = file.fileno()
-        self._sock: Any = file if isinstance(file, socket.socket) else None
+        self._sock: Any = None
+        if type(file) is _Socket or isinstance(file, _Socket):
+            self._sock = file
         self._engine = loop.engine
         self._engine.adopt(self._fd, self)
-        self._reader = Reader(self, self._fd, self._sock)
-        self._writer = Writer(self, self._fd, self._sock)
+        self._reader = new_reader(self)
+        self._writer = new_writer(self)
         # What was written and not sent: pieces from `_head` on.
         self._pending: list[Any] = []
         self._head = 0
@@ -142,13 +172,15 @@ class StreamTransport(FlowControl):
         self._begun = False
         self._data_received: Any = None
         self._empty_waiter: asyncio.Future[None] | None = None
-        self._server = server
+        # The server that accepted the connection, and its note of it.
+        self._server: Any = None
+        self._entry: Any = None
         if self._sock is not None:
-            self._describe_later(self._sock, extra)
+            if extra is None:
+                self._describe_later(self._sock, peer)
+            else:
+                describe_socket(self._sock, extra)
         self._bind(protocol)
-        if server is not None:
-            server._attach(self)
-        self._loop.schedule(self._begin, (waiter,), self._context)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -157,9 +189,9 @@ class StreamTransport(FlowControl):
     def _bind(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol
         self._feed: Feed | None = None
-        if type(protocol) is asyncio.StreamReaderProtocol:
+        if type(protocol) is _StreamProtocol:
             self._feed = adopt(protocol)
-        if isinstance(protocol, asyncio.BufferedProtocol):
+        if isinstance(protocol, _BufferedProtocol):
             self._reader.kind = RECV_INTO
             self._data_received = protocol.buffer_updated
         else:
@@ -538,7 +570,7 @@ class StreamTransport(FlowControl):
 
     def _release(self) -> None:
         """Give the descriptor back and let go of everything."""
-        self._tell()
+        self._note_name()
         self._engine.forget(self._fd)
         self._file.close()
         self._file = None
@@ -552,7 +584,7 @@ class StreamTransport(FlowControl):
         server = self._server
         if server is not None:
             self._server = None
-            server._detach(self)
+            server._detach(self._entry)
 
     # ---- for sendfile: the room net/ takes the descriptor over between writes --------------
 
@@ -593,4 +625,17 @@ class StreamTransport(FlowControl):
             warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)  # noqa: B028
             self._file.close()
             if self._server is not None:
-                self._server._detach(self)
+                self._server._detach(self._entry)
+
+
+def open_stream(
+    loop: Scheduler, sock: socket.socket, protocol: asyncio.BaseProtocol, peer: Any
+) -> StreamTransport:
+    """Put a transport on a connected socket; the short way of its constructor.
+
+    `peer` is the other end's name, or None where it is to be asked for.
+    """
+    transport = StreamTransport.__new__(StreamTransport)
+    transport._take(loop, sock, protocol, copy_context(), None, peer)
+    loop.schedule(transport._begin, _UNAWAITED, transport._context)
+    return transport
