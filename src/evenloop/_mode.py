@@ -55,6 +55,7 @@ KQUEUE = ["evenloop.engines.kevents", "evenloop.engines.kqueue"]
 BY_PLATFORM = {
     "linux": [
         "evenloop.engines.cached",
+        "evenloop.engines.waker",
         "evenloop.engines.epoll",
         "evenloop.engines.ring",
         "evenloop.engines.provided",

@@ -17,12 +17,11 @@ How epoll behaves, and what follows:
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, EBADF, EEXIST, EINTR, ENOENT, ENOSYS, EPERM, errno
 from libc.stdint cimport uint32_t, uint64_t
-from posix.unistd cimport close, read, write
+from posix.unistd cimport close
 
 from evenloop.engines.posix cimport PosixEngine
 from evenloop.engines.readiness cimport READABLE, WRITABLE, Slot
-
-import os
+from evenloop.engines.waker cimport Waker, drain
 
 cdef extern from "<sys/epoll.h>" nogil:
     enum:
@@ -43,12 +42,6 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int operation, int fd, epoll_event* event)
     int epoll_wait(int epfd, epoll_event* events, int size, int timeout)
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
-    int eventfd(unsigned int value, int flags)
 
 cdef extern from *:
     """
@@ -102,15 +95,14 @@ cdef class EpollEngine(PosixEngine):
     regular_files = "refused"
 
     cdef int _epfd
-    cdef int _wakefd
-    cdef int _signal_reader
-    cdef int _signal_writer
+    cdef Waker _waker
     cdef bint _rebuild
     cdef int _count
     cdef epoll_event _batch[BATCH]
 
     def __cinit__(self):
-        self._epfd = self._wakefd = self._signal_reader = self._signal_writer = -1
+        self._epfd = -1
+        self._waker = Waker()
 
     def __init__(self):
         PosixEngine.__init__(self)
@@ -123,16 +115,13 @@ cdef class EpollEngine(PosixEngine):
         self._epfd = epoll_create1(EPOLL_CLOEXEC)
         if self._epfd < 0:
             PyErr_SetFromErrno(OSError)
-        self._wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        if self._wakefd < 0:
-            PyErr_SetFromErrno(OSError)
-        self._watch(self._wakefd, EPOLLIN, WAKE)
+        self._waker.open()
+        self._watch(self._waker.counter, EPOLLIN, WAKE)
 
     cdef object _close(self):
-        for fd in (self._epfd, self._wakefd, self._signal_reader, self._signal_writer):
-            if fd >= 0:
-                close(fd)
-        self._epfd = self._wakefd = self._signal_reader = self._signal_writer = -1
+        if self._epfd >= 0:
+            close(self._epfd)
+            self._epfd = -1
 
     cdef object _watch(self, int fd, uint32_t events, uint64_t data):
         cdef epoll_event event
@@ -223,10 +212,10 @@ cdef class EpollEngine(PosixEngine):
             events = self._batch[index].events
             fd = <uint32_t>data
             if data == WAKE:
-                self._drain(self._wakefd)
+                drain(self._waker.counter)
                 continue
             if data == SIGNAL:
-                self._drain(self._signal_reader)
+                drain(self._waker.signals)
                 continue
             slot = None
             if fd < <uint32_t>len(self._slots):
@@ -262,36 +251,31 @@ cdef class EpollEngine(PosixEngine):
         self._rebuild = False
         self._epfd = new
         close(old)
-        self._watch(self._wakefd, EPOLLIN, WAKE)
-        if self._signal_reader >= 0:
-            self._watch(self._signal_reader, EPOLLIN, SIGNAL)
+        self._watch(self._waker.counter, EPOLLIN, WAKE)
+        if self._waker.signals >= 0:
+            self._watch(self._waker.signals, EPOLLIN, SIGNAL)
         for slot in self._slots:
             if slot is not None and slot.armed:
                 slot.armed = 0
                 self._mark(slot)
 
     cpdef object wake(self):
-        cdef uint64_t one = 1
         self.wakes += 1
-        # A full counter or a closed engine: there is nobody left to wake.
-        write(self._wakefd, &one, sizeof(one))
-
-    cdef object _drain(self, int fd):
-        cdef char junk[512]
-        while read(fd, junk, sizeof(junk)) == sizeof(junk):
-            pass
+        self._waker.wake()
 
     def signal_fd(self):
         """Return the writing end of a pipe that ends a wait."""
-        if self._signal_writer < 0:
-            self._signal_reader, self._signal_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._watch(self._signal_reader, EPOLLIN, SIGNAL)
-        return self._signal_writer
+        cdef bint known = self._waker.signals >= 0
+        cdef int fd = self._waker.make_pipe()
+        if not known:
+            self._watch(self._waker.signals, EPOLLIN, SIGNAL)
+        return fd
 
     def after_fork(self):
         """Wait with an epoll set of our own from now on, not with the parent's."""
         cdef Slot slot
         self._close()
+        self._waker.close()
         self._open()
         for slot in self._slots:
             if slot is not None and slot.armed:
@@ -303,3 +287,4 @@ cdef class EpollEngine(PosixEngine):
         self._slots.clear()
         self._dirty.clear()
         self._close()
+        self._waker.close()

@@ -2,6 +2,7 @@ from libc.stdint cimport uint32_t
 
 from evenloop.engines.posix cimport PosixEngine
 from evenloop.engines.ring cimport Request, Ring
+from evenloop.engines.waker cimport Waker
 
 cdef extern from "<poll.h>":
     enum:
@@ -23,16 +24,14 @@ cdef extern from *:
     uint32_t poll_events "EVENLOOP_EVENTS"(int events)
 
 
-cdef class Waker(Request):
+cdef class Watch(Request):
     cdef RingEngine engine
 
 
 cdef class RingEngine(PosixEngine):
     cdef Ring _ring
     cdef Waker _waker
-    cdef int _wakefd
-    cdef int _signal_reader
-    cdef int _signal_writer
+    cdef Watch _watch
     # Something was withdrawn that the kernel has not been told of.
     cdef bint _withdrawn
     # Completions are only noted, not delivered.
@@ -41,9 +40,7 @@ cdef class RingEngine(PosixEngine):
     cdef Py_ssize_t _exhausted
 
     cdef object _open(self)
-    cdef object _close_descriptors(self)
-    cdef object _watch(self, int fd, int role)
+    cdef object _put_up(self, int role)
     cdef object _flush(self)
-    cdef object _drain(self, int fd)
     cdef object _deliver_news(self)
     cdef object _move(self, bint child)

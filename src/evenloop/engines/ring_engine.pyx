@@ -2,28 +2,19 @@
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport (
-    EACCES, EAGAIN, EBUSY, EEXIST, EINTR, ENOSYS, EPERM, ETIME, errno,
+    EACCES, EAGAIN, EBUSY, EEXIST, EINTR, ENOSYS, EPERM, ETIME,
 )
-from libc.stdint cimport uint64_t
-from posix.unistd cimport close, read, write
 
 from evenloop.engines.posix cimport PosixEngine, os_error
 from evenloop.engines.ring cimport (
     CQE_MORE, OP_POLL_ADD, POLL_MULTISHOT, Request, Ring, Sqe,
 )
-
-import os
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
-    int eventfd(unsigned int value, int flags)
+from evenloop.engines.waker cimport Waker, drain
 
 cdef enum:
     REQUESTS = 512
     COMPLETIONS = 4096
-    # What ends a wait.
+    # What is watched of the waker.
     BY_THREAD = 0
     BY_SIGNAL = 1
 
@@ -31,32 +22,27 @@ cdef enum:
 cdef double LONGEST_WAIT = 86400.0
 
 
-cdef class Waker(Request):
-    """What ends a wait from outside: other threads (BY_THREAD), and signal handlers (BY_SIGNAL)."""
+cdef class Watch(Request):
+    """The polls of what ends a wait from outside."""
 
     cdef object arrived(self, int role, int result, unsigned int flags):
         cdef RingEngine engine = self.engine
         if engine is None:
             return
         if role == BY_SIGNAL:
-            engine._drain(engine._signal_reader)
+            drain(engine._waker.signals)
         # The counter of the other is never read: every write to it is an event.
         if not flags & CQE_MORE:
-            engine._watch(engine._wakefd if role == BY_THREAD else engine._signal_reader, role)
+            engine._put_up(role)
 
 
 cdef class RingEngine(PosixEngine):
     """An engine that waits by entering a ring; a leaf adds what is put into it."""
 
-    def __cinit__(self):
-        self._wakefd = self._signal_reader = self._signal_writer = -1
-
     def __init__(self):
         PosixEngine.__init__(self)
         self._news = []
-
-    def __dealloc__(self):
-        self._close_descriptors()
+        self._waker = Waker()
 
     @staticmethod
     def why_not():
@@ -74,27 +60,18 @@ cdef class RingEngine(PosixEngine):
 
     cdef object _open(self):
         self._ring = Ring(REQUESTS, COMPLETIONS)
-        self._waker = Waker()
-        self._waker.engine = self
-        if self._wakefd < 0:
-            self._wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-            if self._wakefd < 0:
-                raise os_error(errno)
-        self._watch(self._wakefd, BY_THREAD)
-        if self._signal_reader >= 0:
-            self._watch(self._signal_reader, BY_SIGNAL)
+        self._watch = Watch()
+        self._watch.engine = self
+        self._waker.open()
+        self._put_up(BY_THREAD)
+        if self._waker.signals >= 0:
+            self._put_up(BY_SIGNAL)
 
-    cdef object _close_descriptors(self):
-        for fd in (self._wakefd, self._signal_reader, self._signal_writer):
-            if fd >= 0:
-                close(fd)
-        self._wakefd = self._signal_reader = self._signal_writer = -1
-
-    cdef object _watch(self, int fd, int role):
-        """Poll a descriptor of the engine's own, again and again."""
-        cdef Sqe* sqe = self._ring.prepare(self._waker, role)
+    cdef object _put_up(self, int role):
+        """Poll a descriptor of the waker, again and again."""
+        cdef Sqe* sqe = self._ring.prepare(self._watch, role)
         sqe.opcode = OP_POLL_ADD
-        sqe.fd = fd
+        sqe.fd = self._waker.counter if role == BY_THREAD else self._waker.signals
         sqe.op_flags = poll_events(POLLIN)
         sqe.length = POLL_MULTISHOT
 
@@ -156,22 +133,16 @@ cdef class RingEngine(PosixEngine):
             count -= 1
 
     cpdef object wake(self):
-        cdef uint64_t one = 1
         self.wakes += 1
-        # A full counter or a closed engine: there is nobody left to wake.
-        write(self._wakefd, &one, sizeof(one))
-
-    cdef object _drain(self, int fd):
-        cdef char junk[512]
-        while read(fd, junk, sizeof(junk)) == sizeof(junk):
-            pass
+        self._waker.wake()
 
     def signal_fd(self):
         """Return the writing end of a pipe that ends a wait."""
-        if self._signal_writer < 0:
-            self._signal_reader, self._signal_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._watch(self._signal_reader, BY_SIGNAL)
-        return self._signal_writer
+        cdef bint known = self._waker.signals >= 0
+        cdef int fd = self._waker.make_pipe()
+        if not known:
+            self._put_up(BY_SIGNAL)
+        return fd
 
     def stats(self):
         """Return counters since the start; `enters` are the system calls that waited or looked."""

@@ -525,7 +525,7 @@ cdef class UringEngine(RingEngine):
                     pass
             finally:
                 self._quiet = False
-        self._waker.engine = None
+        self._watch.engine = None
         for request in old.abandon():
             if isinstance(request, Note):
                 note = request
@@ -537,7 +537,7 @@ cdef class UringEngine(RingEngine):
                     if not child and note.has_news():
                         self._enlist(note)
         if child:
-            self._close_descriptors()
+            self._waker.close()
             self._failures.extend(self._files.abandon())
         self._open()
 
@@ -549,7 +549,7 @@ cdef class UringEngine(RingEngine):
         """End what is in flight, and give the ring back."""
         cdef Slot slot
         cdef Note note
-        self._waker.engine = None
+        self._watch.engine = None
         for slot in self._slots:
             if slot is not None and slot.note is not None:
                 note = slot.note
@@ -560,7 +560,7 @@ cdef class UringEngine(RingEngine):
         self._dirty.clear()
         self._news.clear()
         self._ring.close()
-        self._close_descriptors()
+        self._waker.close()
 
 
 # Answers of the kernel that mean: not by a multishot request.
