@@ -52,6 +52,7 @@ cdef class UringEngine(RingEngine):
     cdef int _reading_role(self, Slot slot, Note note) except -1
     cdef object _submit(self, Note note, int role)
     cdef object _end_all(self, Note note, int roles)
+    cdef bint _take(self, Note note, Op op) except -1
     cdef object _enlist(self, Note note)
     cdef object _measured(self, Note note, Py_ssize_t count)
     cdef object _received(self, Note note, Slot slot, int result, unsigned int flags)

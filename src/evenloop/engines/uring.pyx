@@ -25,11 +25,13 @@ All requests of one descriptor belong to its `Note`, which the slot of the readi
 holds: `update` puts them up and takes them down, and their completions go through `dispatch`.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport (
     EAGAIN, EBADFD, ECONNABORTED, EINVAL, ENOBUFS, ENOTSOCK, EOPNOTSUPP, EPERM,
 )
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
 from posix.unistd cimport close
 
 from evenloop.engines.addresses cimport sockaddr, sockaddr_storage, socklen_t
@@ -43,9 +45,8 @@ from evenloop.engines.provided cimport BUFFER_SIZE, Provided
 from evenloop.engines.readiness cimport READABLE, WRITABLE, ReadinessEngine, Slot, wanted_by
 from evenloop.engines.ring cimport (
     ACCEPT_MULTISHOT, CQE_BUFFER, CQE_MORE, OP_ACCEPT, OP_POLL_ADD, OP_READ_MULTISHOT, OP_RECV,
-    OP_RECVMSG,    RECV_MULTISHOT, SQE_BUFFER_SELECT, Request, Ring, Sqe,
+    OP_RECVMSG, RECV_MULTISHOT, SQE_BUFFER_SELECT, Request, Ring, Sqe,
 )
-
 from evenloop.engines.ring_engine cimport POLLIN, POLLOUT, RingEngine, poll_events
 from evenloop.engines.ring_files cimport RingFiles
 
@@ -116,7 +117,7 @@ cdef class Note(Request):
 
     cdef bint has_news(self):
         """Return whether there is something for whoever asks next."""
-        return self.held is not None or self.fault is not None or len(self.connections or ()) > 0
+        return self.held is not None or self.fault is not None or bool(self.connections)
 
     cdef object drop(self):
         """Let go: the descriptor is another file's, or about to be closed."""
@@ -281,57 +282,46 @@ cdef class UringEngine(RingEngine):
             return False
         return ReadinessEngine._at_once(self, slot, op)
 
-    cdef bint attempt_recv(self, Op op) except -1:
-        cdef Note note = (<Slot>self._slots[op.fd]).note
-        cdef bytes data
+    cpdef bint attempt(self, Op op) except -1:
+        cdef Note note
+        if op.kind != RECV and op.kind != RECV_INTO and op.kind != ACCEPT:
+            return PosixEngine.attempt(self, op)
+        note = (<Slot>self._slots[op.fd]).note
         if note is None:
-            return PosixEngine.attempt_recv(self, op)
-        data = note.held
-        if data is not None:
-            if 0 < op.size < PyBytes_GET_SIZE(data):
-                op.result = data[:op.size]
-                note.held = data[op.size:]
-            else:
-                op.result = data
-                note.held = None
-            return True
-        if note.fault is not None:
-            op.error = note.fault
-            note.fault = None
-            return True
-        if note.roles & 1 << ROLE_DATA:
+            return PosixEngine.attempt(self, op)
+        if note.has_news():
+            return self._take(note, op)
+        if note.roles & (1 << ROLE_DATA | 1 << ROLE_CONNECTIONS):
+            # What comes next comes that way, and nothing may overtake it.
             return False
-        if not PosixEngine.attempt_recv(self, op):
+        if not PosixEngine.attempt(self, op):
             return False
-        if op.error is None:
-            self._measured(note, PyBytes_GET_SIZE(op.result))
+        if op.error is None and op.kind != ACCEPT:
+            self._measured(note, PyBytes_GET_SIZE(op.result) if op.kind == RECV else op.result)
         return True
 
-    cdef bint attempt_recv_into(self, Op op) except -1:
-        cdef Note note = (<Slot>self._slots[op.fd]).note
-        cdef bytes data
-        cdef Py_ssize_t room
-        if note is None:
-            return PosixEngine.attempt_recv_into(self, op)
-        data = note.held
-        if data is not None:
-            buffer = op.acquire()
-            if buffer is None:
-                return False
-            room = fill(buffer, data)
-            op.result = room
-            note.held = data[room:] if room < PyBytes_GET_SIZE(data) else None
-            return True
-        if note.fault is not None:
+    cdef bint _take(self, Note note, Op op) except -1:
+        """Answer a request with what came before it; False where it is given up."""
+        cdef bytes data = note.held
+        cdef Py_ssize_t count
+        if op.kind == ACCEPT and note.connections:
+            op.result = note.connections.pop(0)
+        elif data is None:
             op.error = note.fault
             note.fault = None
-            return True
-        if note.roles & 1 << ROLE_DATA:
-            return False
-        if not PosixEngine.attempt_recv_into(self, op):
-            return False
-        if op.error is None:
-            self._measured(note, op.result)
+        else:
+            count = PyBytes_GET_SIZE(data)
+            if op.kind == RECV_INTO:
+                buffer = op.acquire()
+                if buffer is None:
+                    return False
+                op.result = count = fill(buffer, data)
+            elif 0 < op.size < count:
+                count = op.size
+                op.result = data[:count]
+            else:
+                op.result = data
+            note.held = data[count:] if count < PyBytes_GET_SIZE(data) else None
         return True
 
     cdef object _measured(self, Note note, Py_ssize_t count):
@@ -340,22 +330,6 @@ cdef class UringEngine(RingEngine):
             note.bulk = BULK
         elif note.bulk > 0:
             note.bulk -= 1
-
-    cpdef bint attempt(self, Op op) except -1:
-        cdef Note note
-        if op.kind == ACCEPT:
-            note = (<Slot>self._slots[op.fd]).note
-            if note is not None:
-                if note.connections:
-                    op.result = note.connections.pop(0)
-                    return True
-                if note.fault is not None:
-                    op.error = note.fault
-                    note.fault = None
-                    return True
-                if note.roles & 1 << ROLE_CONNECTIONS:
-                    return False
-        return PosixEngine.attempt(self, op)
 
     # ---- events ----------------------------------------------------------------------------
 
@@ -576,10 +550,10 @@ cdef object _check_pollable(int fd):
 
 cdef Py_ssize_t fill(object buffer, bytes data) except -1:
     """Copy the beginning of `data` into a writable buffer; return how much."""
-    cdef Py_ssize_t room
-    with memoryview(buffer) as view, view.cast("B") as target:
-        if view.readonly:
-            raise TypeError("a writable bytes-like object is needed")
-        room = min(len(data), len(target))
-        target[:room] = data[:room]
-    return room
+    cdef Py_buffer view
+    cdef Py_ssize_t count
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    count = min(view.len, PyBytes_GET_SIZE(data))
+    memcpy(view.buf, PyBytes_AS_STRING(data), count)
+    PyBuffer_Release(&view)
+    return count
