@@ -5,16 +5,23 @@ The rows are the parameters: one that is added to the table is tested.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import inspect
 import json
+import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
 import evenloop
 from evenloop.cli import doctor
 from evenloop.platforms import page, profiles, table
+from evenloop.platforms.limits import ENOTSOCK
 from evenloop.platforms.probe import Outcome, run_probe
 from evenloop.platforms.rows import Refusal, Row
 from evenloop.platforms.table import ROWS
@@ -34,6 +41,12 @@ def no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EVENLOOP_PROFILE", raising=False)
 
 
+def skip_if_not_here(outcome: Outcome) -> None:
+    """What this system does not have can be neither lifted nor limited."""
+    if outcome.status == "not here":
+        pytest.skip(outcome.saw)
+
+
 def fails_as_told(outcome: Outcome, refusal: Refusal) -> None:
     assert type(outcome.error) is refusal.exception, outcome.saw
     if refusal.errno is not None:
@@ -50,6 +63,7 @@ def test_lifted(row: Row) -> None:
         assert outcome.status in WORKS, outcome.saw
     if outcome.status == "not here":
         assert row.platforms or sys.platform == "win32", outcome.saw
+    skip_if_not_here(outcome)
 
 
 @by_profile
@@ -58,17 +72,16 @@ def test_profile(row: Row, profile: str) -> None:
     """The loop under a profile, on whatever system this is."""
     outcome = run_probe(row.probe, partial(evenloop.new_event_loop, profile=profile))
     refusal = row.refusals.get(profile)
+    if sys.platform == "win32" or refusal is None:  # else it is played whatever the system has
+        skip_if_not_here(outcome)
     if refusal is None or not refusal.played:
-        if sys.platform not in row.beyond:
-            assert outcome.status in WORKS, outcome.saw
-    elif outcome.status != "not here":
-        fails_as_told(outcome, refusal)
-        if refusal.told:
-            name = refusal.by or row.id
-            assert f"row {name}, profile {profile}" in str(outcome.error)
-            assert table.row(name).lifted in str(outcome.error)
-    else:
-        assert sys.platform == "win32", outcome.saw  # only there something may be missing
+        assert outcome.status == "ok" or sys.platform in row.beyond, outcome.saw
+        return
+    fails_as_told(outcome, refusal)
+    if refusal.told:
+        name = refusal.by or row.id
+        assert f"row {name}, profile {profile}" in str(outcome.error)
+        assert table.row(name).lifted in str(outcome.error)
 
 
 @pytest.mark.leaks_allowed  # asyncio's own
@@ -83,15 +96,71 @@ def test_stock(row: Row, profile: str, asyncio_log: pytest.LogCaptureFixture) ->
         pytest.skip("CPython reads the performance counter from 3.13 on")
     outcome = run_probe(row.probe, stock_loop(profile))
     asyncio_log.clear()
+    skip_if_not_here(outcome)
     refusal = row.refusals.get(profile)
     if refusal is None:
-        assert outcome.status in WORKS or sys.platform in row.beyond, outcome.saw
-    elif row.id == "WSEL-HANDLE" and getattr(outcome.error, "errno", None) == 10045:
+        assert outcome.status == "ok" or sys.platform in row.beyond, outcome.saw
+    elif refusal.errno == ENOTSOCK and getattr(outcome.error, "errno", None) == 10045:
         # select() there takes the descriptor's number for a handle; Wine may have one of another
         # kind under it, which it finds fault with in another way.
         assert profile == "windows-selector"
-    elif outcome.status != "not here":
+    else:
         fails_as_told(outcome, refusal)
+
+
+# What each method is called with, by the names that asyncio gives its parameters.
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "create_unix_connection": (asyncio.Protocol, "path"),
+    "create_unix_server": (asyncio.Protocol, "path"),
+    "add_signal_handler": (signal.SIGINT, print),
+    "remove_signal_handler": (signal.SIGINT,),
+    "subprocess_exec": (asyncio.SubprocessProtocol, sys.executable),
+    "subprocess_shell": (asyncio.SubprocessProtocol, "exit 0"),
+    "connect_read_pipe": (asyncio.Protocol, sys.stdin),
+    "connect_write_pipe": (asyncio.Protocol, sys.stdout),
+    "add_reader": (0, print),
+    "remove_reader": (0,),
+    "add_writer": (1, print),
+    "remove_writer": (1,),
+}
+MISSING = [
+    (profile, name)
+    for profile in NAMES
+    for row in ROWS
+    if profile in row.refusals and row.refusals[profile].exception is NotImplementedError
+    for name in vars(row.refusals[profile].limit or object)
+    if name in ARGUMENTS
+]
+
+
+def refused(make: Callable[[], asyncio.AbstractEventLoop], name: str) -> type[BaseException] | None:
+    """The type of what a method raises."""
+
+    async def main() -> None:
+        answer = getattr(asyncio.get_running_loop(), name)(*ARGUMENTS[name])
+        if inspect.isawaitable(answer):
+            await answer
+
+    with asyncio.Runner(loop_factory=make) as runner:
+        try:
+            runner.run(main())
+        except Exception as error:
+            return type(error)
+    return None
+
+
+def test_methods_that_are_missing_are_known() -> None:
+    """Each row's probe meets only the first; here are all."""
+    assert {name for _, name in MISSING} == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize(("profile", "name"), MISSING)
+def test_every_missing_method(profile: str, name: str) -> None:
+    """It raises what the real loop raises, where that is here."""
+    seen = refused(partial(evenloop.new_event_loop, profile=profile), name)
+    assert seen is NotImplementedError
+    if profiles.of(profile).platform == sys.platform:
+        assert refused(stock_loop(profile), name) is seen
 
 
 @by_row
@@ -133,6 +202,39 @@ def test_a_row_that_changes_changes_everywhere(monkeypatch: pytest.MonkeyPatch) 
     assert type(outcome.error) is NotImplementedError
     free = run_probe(new.probe, partial(evenloop.new_event_loop, profile="windows-proactor"))
     assert free.status in WORKS
+
+
+WITH_A_ROW_MORE = """\
+import dataclasses, sys, pytest
+from evenloop.platforms import table
+from evenloop.platforms.rows import Refusal
+
+refusals = {"linux": Refusal(ValueError)} if sys.argv[1] == "wrong" else {}
+new = dataclasses.replace(table.row("WIN-UDP"), id="NEW-ROW", refusals=refusals)
+table.ROWS += (new,)
+sys.exit(pytest.main([sys.argv[2], "-k", "NEW-ROW", "-q", "-p", "no:cacheprovider"]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["right", "wrong"])
+def test_a_new_row_is_tested(kind: str) -> None:
+    """These tests too are made of the rows: one that says what is not so fails."""
+    seen = subprocess.run(
+        [sys.executable, "-c", WITH_A_ROW_MORE, kind, __file__],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    here = sum(profiles.of(name).platform == sys.platform for name in NAMES)
+    count = 1 + len(NAMES) + here + 1  # lifted, the profiles, asyncio's own, its record
+    if kind == "right":
+        assert f"{count} passed" in seen.stdout, seen.stdout
+    else:
+        assert "FAILED tests/platforms/test_table.py::test_profile[NEW-ROW-linux]" in seen.stdout, (
+            seen.stdout
+        )
+        assert seen.returncode == 1
 
 
 def test_a_broken_promise_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

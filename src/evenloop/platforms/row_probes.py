@@ -165,27 +165,46 @@ async def unix(bench: Bench) -> str:
 @probe("streams over UNIX sockets", _TABLE, "create_unix_server")
 async def unix_streams(bench: Bench) -> str:
     """start_unix_server() and open_unix_connection()."""
-    from evenloop.platforms.probes import local
+    # asyncio lacks these two on Windows.
+    streams: Any = asyncio if hasattr(asyncio, "start_unix_server") else sys.modules["evenloop"]
+    path = bench.folder / "s"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.readline()).upper())
+        writer.close()
 
     try:
-        answer: str = await local.unix_connection.function(bench)  # type: ignore[misc]
+        server = await streams.start_unix_server(serve, path)
     except OSError as error:
         if _WINDOWS:
             raise _unix(error) from None
         raise
-    return answer
+    async with server:
+        reader, writer = await streams.open_unix_connection(path)
+        writer.write(b"line\n")
+        expect("the answer", await reader.read(), b"LINE\n")
+        writer.close()
+        await writer.wait_closed()
+    return "1 line answered, then end of file"
 
 
 @probe("abstract addresses", _TABLE, "create_unix_server")
 async def abstract(bench: Bench) -> str:
     """Names outside of the file system."""
-    from evenloop.platforms.probes import local
-
-    if getattr(bench.loop, "profile", None) not in ("windows-proactor", "windows-selector"):
-        answer: str = await local.abstract.function(bench)  # type: ignore[misc]
-        return answer
-    async with await _loop(bench).create_unix_server(Echo, "\0evenloop"):
-        return "a server"
+    name = f"\0evenloop-row-{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        server = await _loop(bench).create_unix_server(Echo, name)
+    except (OSError, ValueError):
+        if sys.platform != "linux":
+            raise NotHere("only Linux has abstract addresses") from None
+        raise
+    async with server:
+        transport, note = await _loop(bench).create_unix_connection(Note, name)
+        transport.write(b"hi")
+        await note.received(2)
+        transport.close()
+        await note.lost
+    return "2 bytes echoed, no file"
 
 
 @probe("signal handlers", _TABLE, "add_signal_handler", "remove_signal_handler")
