@@ -57,7 +57,7 @@ def fails_as_told(outcome: Outcome, refusal: Refusal) -> None:
 def test_lifted(row: Row) -> None:
     """The loop as everybody gets it."""
     outcome = run_probe(row.probe, evenloop.new_event_loop)
-    if sys.platform in row.beyond:
+    if row.stays:
         assert outcome.status not in WORKS, f"{row.id} works: take it from the list that says not"
     else:
         assert outcome.status in WORKS, outcome.saw
@@ -75,7 +75,7 @@ def test_profile(row: Row, profile: str) -> None:
     if sys.platform == "win32" or refusal is None:  # else it is played whatever the system has
         skip_if_not_here(outcome)
     if refusal is None or not refusal.played:
-        assert outcome.status == "ok" or sys.platform in row.beyond, outcome.saw
+        assert outcome.status == "ok" or row.stays, outcome.saw
         return
     fails_as_told(outcome, refusal)
     if refusal.told:
@@ -99,7 +99,7 @@ def test_stock(row: Row, profile: str, asyncio_log: pytest.LogCaptureFixture) ->
     skip_if_not_here(outcome)
     refusal = row.refusals.get(profile)
     if refusal is None:
-        assert outcome.status == "ok" or sys.platform in row.beyond, outcome.saw
+        assert outcome.status == "ok" or row.stays, outcome.saw
     elif refusal.errno == ENOTSOCK and getattr(outcome.error, "errno", None) == 10045:
         # select() there takes the descriptor's number for a handle; Wine may have one of another
         # kind under it, which it finds fault with in another way.

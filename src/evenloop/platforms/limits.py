@@ -32,9 +32,11 @@ __all__ = [
     "MOST_SOCKETS",
     "CoarseClock",
     "NoCharacterDevices",
+    "NoCreationFlags",
     "NoRegularFiles",
     "NoReusePort",
     "NoSendfile",
+    "NoUnixDatagrams",
     "NoWatchOfFiles",
     "OnlyOverlapped",
     "OnlySockets",
@@ -53,6 +55,8 @@ CLOCK_STEP = 1 / 64
 MOST_SOCKETS = 512
 #: WSAENOTSOCK.
 ENOTSOCK = 10038
+# Python names it on Unix only.
+_AF_UNIX = getattr(socket, "AF_UNIX", 1)
 #: ERROR_INVALID_PARAMETER, which is EINVAL as an errno.
 _INVALID_PARAMETER = 87
 
@@ -85,7 +89,7 @@ def refuse(loop: Any, row: str, method: str, make: Callable[[str], BaseException
     found = table.row(row)
     error = make(
         f"{method}: {found.documented} (row {row}, profile {profile}). "
-        f"Without a profile evenloop has no such limit: {found.lifted}"
+        f"evenloop without a profile: {found.lifted}"
     )
     for observer in list(observers):
         observer(profile, row, method, error)
@@ -423,17 +427,26 @@ class NoSendfile:
         return await super().sock_sendfile(*args, fallback=fallback, **options)  # type: ignore[misc]
 
 
-class PosixOptions:
-    """WIN-PASS-FDS and WIN-PREEXEC: options of subprocess that Windows does not have."""
+class NoUnixDatagrams:
+    """UNIX-DATAGRAMS: the family is not known, and so an address is a pair."""
+
+    __slots__ = ()
+
+    async def create_datagram_endpoint(self, *args: Any, family: int = 0, **options: Any) -> Any:
+        """See `EventLoop.create_datagram_endpoint`."""
+        if family == _AF_UNIX:
+            method = "create_datagram_endpoint(family=AF_UNIX)"
+            refuse(self, "UNIX-DATAGRAMS", method, TypeError)
+        return await super().create_datagram_endpoint(*args, family=family, **options)  # type: ignore[misc]
+
+
+class _ChildOptions:
+    """Asks `_check_options` before a child is started."""
 
     __slots__ = ()
 
     def _check_options(self, method: str, options: dict[str, Any]) -> None:
-        # As `subprocess.Popen` has it there.
-        if options.get("pass_fds"):
-            refuse(self, "WIN-PASS-FDS", f"{method}(pass_fds=...)", AssertionError)
-        if options.get("preexec_fn"):
-            refuse(self, "WIN-PREEXEC", f"{method}(preexec_fn=...)", ValueError)
+        raise NotImplementedError
 
     async def subprocess_exec(self, *args: Any, **options: Any) -> Any:
         """See `EventLoop.subprocess_exec`."""
@@ -444,3 +457,31 @@ class PosixOptions:
         """See `EventLoop.subprocess_shell`."""
         self._check_options("subprocess_shell", options)
         return await super().subprocess_shell(*args, **options)  # type: ignore[misc]
+
+
+class PosixOptions(_ChildOptions):
+    """WIN-PASS-FDS, WIN-PREEXEC and WIN-USER: options that Windows does not have."""
+
+    __slots__ = ()
+
+    def _check_options(self, method: str, options: dict[str, Any]) -> None:
+        # As `subprocess.Popen` has it there.
+        if options.get("pass_fds"):
+            refuse(self, "WIN-PASS-FDS", f"{method}(pass_fds=...)", AssertionError)
+        if options.get("preexec_fn"):
+            refuse(self, "WIN-PREEXEC", f"{method}(preexec_fn=...)", ValueError)
+        for name in ("user", "group", "extra_groups"):
+            if options.get(name) is not None:
+                refuse(self, "WIN-USER", f"{method}({name}=...)", ValueError)
+
+
+class NoCreationFlags(_ChildOptions):
+    """UNIX-CREATIONFLAGS: options that only Windows has."""
+
+    __slots__ = ()
+
+    def _check_options(self, method: str, options: dict[str, Any]) -> None:
+        # As `subprocess.Popen` has it elsewhere.
+        for name in ("startupinfo", "creationflags"):
+            if options.get(name):
+                refuse(self, "UNIX-CREATIONFLAGS", f"{method}({name}=...)", ValueError)

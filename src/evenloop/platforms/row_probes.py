@@ -8,9 +8,9 @@ import importlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,10 +18,9 @@ from evenloop.platforms.limits import MOST_SOCKETS
 from evenloop.platforms.probe import Bench, NotHere, Topic, probe
 from evenloop.platforms.probes.parts import Echo, Note, check, expect, pair, port_of
 
-__all__: list[str] = []
+__all__ = ["TABLE", "pipe"]
 
-_TABLE = Topic("Platform table", "asyncio-platforms.html")
-_PYTHON = (sys.executable, "-I", "-S", "-c")
+TABLE = Topic("Platform table", "asyncio-platforms.html")
 _WINDOWS = sys.platform == "win32"
 # What only some systems have is looked up without the type checker, which has but one in mind.
 _os: Any = importlib.import_module("os")
@@ -29,7 +28,8 @@ _signal: Any = signal
 
 
 @contextlib.contextmanager
-def _pipe() -> Iterator[tuple[int, int]]:
+def pipe() -> Iterator[tuple[int, int]]:
+    """Both ends of os.pipe(), closed at the end if they still are open."""
     ends = os.pipe()
     try:
         yield ends
@@ -66,7 +66,7 @@ async def _turns(count: int = 5) -> None:
         await asyncio.sleep(0.002)
 
 
-@probe("regular files are watched", _TABLE, "add_reader", "add_writer")
+@probe("regular files are watched", TABLE, "add_reader", "add_writer")
 async def files(bench: Bench) -> str:
     """A reader is called while there is something to read, and again when the file grows."""
     path = bench.folder / "log"
@@ -102,7 +102,7 @@ async def files(bench: Bench) -> str:
     return "5 bytes read, quiet at the end, 4 more when it grew"
 
 
-@probe("regular files as pipes", _TABLE, "connect_read_pipe", "connect_write_pipe")
+@probe("regular files as pipes", TABLE, "connect_read_pipe", "connect_write_pipe")
 async def pipe_files(bench: Bench) -> str:
     """A transport over a file."""
     path = bench.folder / "file"
@@ -122,7 +122,7 @@ async def pipe_files(bench: Bench) -> str:
     return "14 bytes written and read"
 
 
-@probe("the default loop", _TABLE, "create_future")
+@probe("the default loop", TABLE, "create_future")
 async def default(bench: Bench) -> str:
     """On Windows it completes requests, or says it does."""
     loop: Any = bench.loop
@@ -143,7 +143,7 @@ def _unix(error: OSError) -> NotHere:
     return NotHere(f"this system has no AF_UNIX ({error})")
 
 
-@probe("UNIX sockets", _TABLE, "create_unix_server", "create_unix_connection")
+@probe("UNIX sockets", TABLE, "create_unix_server", "create_unix_connection")
 async def unix(bench: Bench) -> str:
     """A server and a client at a path."""
     path = bench.folder / "s"
@@ -162,7 +162,7 @@ async def unix(bench: Bench) -> str:
     return "5 bytes echoed"
 
 
-@probe("streams over UNIX sockets", _TABLE, "create_unix_server")
+@probe("streams over UNIX sockets", TABLE, "create_unix_server")
 async def unix_streams(bench: Bench) -> str:
     """start_unix_server() and open_unix_connection()."""
     # asyncio lacks these two on Windows.
@@ -188,7 +188,7 @@ async def unix_streams(bench: Bench) -> str:
     return "1 line answered, then end of file"
 
 
-@probe("abstract addresses", _TABLE, "create_unix_server")
+@probe("abstract addresses", TABLE, "create_unix_server")
 async def abstract(bench: Bench) -> str:
     """Names outside of the file system."""
     name = f"\0evenloop-row-{os.getpid()}-{time.monotonic_ns()}"
@@ -207,7 +207,7 @@ async def abstract(bench: Bench) -> str:
     return "2 bytes echoed, no file"
 
 
-@probe("signal handlers", _TABLE, "add_signal_handler", "remove_signal_handler")
+@probe("signal handlers", TABLE, "add_signal_handler", "remove_signal_handler")
 async def signals(bench: Bench) -> str:
     """A signal reaches its handler."""
     seen = _loop(bench).create_future()
@@ -223,7 +223,7 @@ async def signals(bench: Bench) -> str:
     return f"{signal.Signals(number).name} handled"
 
 
-@probe("more than 512 sockets", _TABLE, "add_reader")
+@probe("more than 512 sockets", TABLE, "add_reader")
 def many_sockets(bench: Bench) -> str:
     """Each is watched, in a loop that turns."""
     count = MOST_SOCKETS
@@ -256,10 +256,10 @@ def _raise_limit(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-@probe("pipes are watched", _TABLE, "add_reader")
+@probe("pipes are watched", TABLE, "add_reader")
 def pipe_reader(bench: Bench) -> str:
     """add_reader() on one end of os.pipe()."""
-    with bench.own_loop() as loop, _pipe() as (reading, writing):
+    with bench.own_loop() as loop, pipe() as (reading, writing):
         seen: list[bytes] = []
 
         def read() -> None:
@@ -279,7 +279,7 @@ def pipe_reader(bench: Bench) -> str:
     return "4 bytes read from os.pipe()"
 
 
-@probe("pipes are connected", _TABLE, "connect_read_pipe", "connect_write_pipe")
+@probe("pipes are connected", TABLE, "connect_read_pipe", "connect_write_pipe")
 async def pipes(bench: Bench) -> str:
     """An overlapped pipe on Windows, os.pipe() elsewhere."""
     if _WINDOWS:
@@ -294,7 +294,7 @@ async def pipes(bench: Bench) -> str:
         with pair() as (left, right):
             await _through(bench, left, right)
     else:
-        with _pipe() as (out, into):
+        with pipe() as (out, into):
             await _through(bench, os.fdopen(os.dup(out), "rb", 0), os.fdopen(os.dup(into), "wb", 0))
     return "4 bytes from one end to the other"
 
@@ -310,10 +310,10 @@ async def _through(bench: Bench, reading: Any, writing: Any) -> None:
         await _turns()
 
 
-@probe("pipes that are not overlapped", _TABLE, "connect_write_pipe")
+@probe("pipes that are not overlapped", TABLE, "connect_write_pipe")
 async def plain_pipe(bench: Bench) -> str:
     """The writing end of os.pipe(), as standard output often is."""
-    with _pipe() as (reading, writing):
+    with pipe() as (reading, writing):
         for file in (_writer(writing), os.fdopen(os.dup(writing), "wb", 0)):
             with file:
                 transport, _ = await _loop(bench).connect_write_pipe(Note, file)
@@ -325,54 +325,7 @@ async def plain_pipe(bench: Bench) -> str:
     return "4 bytes written to os.pipe(), twice"
 
 
-async def _child(**options: Any) -> str:
-    child = await asyncio.create_subprocess_exec(
-        *_PYTHON, "print('child')", stdout=subprocess.PIPE, **options
-    )
-    out, _ = await child.communicate()
-    expect("the output", out.split(), [b"child"])
-    return "a child, and its output"
-
-
-@probe("subprocesses", _TABLE, "subprocess_exec", "subprocess_shell")
-async def subprocesses(bench: Bench) -> str:
-    """A program, and a shell's command."""
-    await _child()
-    shell = await asyncio.create_subprocess_shell("exit 3")
-    expect("the status", await shell.wait(), 3)
-    return "a program and a shell"
-
-
-@probe("subprocesses of the default loop", _TABLE, "subprocess_exec")
-async def default_subprocess(bench: Bench) -> str:
-    """A child."""
-    return await _child()
-
-
-@probe("subprocesses in another thread", _TABLE, "subprocess_exec")
-async def thread_subprocess(bench: Bench) -> str:
-    """A loop in a thread, and nothing in the main one that would help it."""
-
-    def work() -> str:
-        with asyncio.Runner(loop_factory=bench.new_loop) as runner:
-            return runner.run(_child())
-
-    return await asyncio.to_thread(work) + ", by a loop in a thread"
-
-
-@probe("kill() and terminate()", _TABLE, "subprocess_exec")
-async def kill(bench: Bench) -> str:
-    """Both end a child."""
-    statuses = []
-    for method in ("kill", "terminate"):
-        child = await asyncio.create_subprocess_exec(*_PYTHON, "import time; time.sleep(60)")
-        getattr(child, method)()
-        statuses.append(await child.wait())
-    check(all(statuses), f"the killed children ended with {statuses}")
-    return f"statuses {statuses[0]} and {statuses[1]}"
-
-
-@probe("add_reader with the default loop", _TABLE, "add_reader", "add_writer")
+@probe("add_reader with the default loop", TABLE, "add_reader", "add_writer")
 async def reader(bench: Bench) -> str:
     """A socket is watched both ways."""
     with pair() as (left, right):
@@ -387,7 +340,7 @@ async def reader(bench: Bench) -> str:
     return "a socket, readable and writable"
 
 
-@probe("the clock", _TABLE, "time", "call_later")
+@probe("the clock", TABLE, "time", "call_later")
 async def clock(bench: Bench) -> str:
     """It is finer than a millisecond, and timers are never early."""
     loop = _loop(bench)
@@ -404,7 +357,7 @@ async def clock(bench: Bench) -> str:
     return f"steps of {step * 1e6:.2f} µs or less; 3 ms took {took * 1e3:.2f}"
 
 
-@probe("kqueue", _TABLE, "add_reader")
+@probe("kqueue", TABLE, "add_reader")
 async def full(bench: Bench) -> str:
     """A connection, a pipe and a child."""
     server = await _loop(bench).create_server(Echo, "127.0.0.1", 0)
@@ -417,7 +370,7 @@ async def full(bench: Bench) -> str:
     return "a connection over TCP"
 
 
-@probe("character devices", _TABLE, "add_reader")
+@probe("character devices", TABLE, "add_reader")
 async def character_devices(bench: Bench) -> str:
     """A terminal is watched."""
     if _WINDOWS:
@@ -435,7 +388,7 @@ async def character_devices(bench: Bench) -> str:
     return "a terminal, readable"
 
 
-@probe("reuse_port", _TABLE, "create_server", "create_datagram_endpoint")
+@probe("reuse_port", TABLE, "create_server", "create_datagram_endpoint")
 async def reuse_port(bench: Bench) -> str:
     """Two servers on one port."""
     first = await _loop(bench).create_server(Echo, "127.0.0.1", 0, reuse_port=True)
@@ -448,7 +401,7 @@ async def reuse_port(bench: Bench) -> str:
             return "two servers on one port"
 
 
-@probe("reuse_address", _TABLE, "create_server")
+@probe("reuse_address", TABLE, "create_server")
 async def reuse_address(bench: Bench) -> str:
     """A server comes back to a port at once, after a connection there."""
     port = 0
@@ -464,7 +417,7 @@ async def reuse_address(bench: Bench) -> str:
     return "a second server on the port of the first"
 
 
-@probe("sendfile without a fallback", _TABLE, "sock_sendfile")
+@probe("sendfile without a fallback", TABLE, "sock_sendfile")
 async def sendfile(bench: Bench) -> str:
     """The kernel sends a file."""
     path = bench.folder / "file"
@@ -482,25 +435,7 @@ async def sendfile(bench: Bench) -> str:
     return f"{sent} bytes sent by the kernel"
 
 
-@probe("pass_fds", _TABLE, "subprocess_exec")
-async def pass_fds(bench: Bench) -> str:
-    """A child gets a descriptor."""
-    with _pipe() as (reading, writing):
-        child = await asyncio.create_subprocess_exec(
-            *_PYTHON, f"import os; os.write({writing}, b'x')", pass_fds=(writing,)
-        )
-        expect("the status", await child.wait(), 0)
-        expect("the data", os.read(reading, 9), b"x")
-    return "a descriptor inherited"
-
-
-@probe("preexec_fn", _TABLE, "subprocess_exec")
-async def preexec_fn(bench: Bench) -> str:
-    """A function runs in the child before the program."""
-    return await _child(preexec_fn=int)
-
-
-@probe("UDP", _TABLE, "create_datagram_endpoint")
+@probe("UDP", TABLE, "create_datagram_endpoint")
 async def udp(bench: Bench) -> str:
     """A datagram from one endpoint to another."""
     loop = _loop(bench)
@@ -522,7 +457,7 @@ async def udp(bench: Bench) -> str:
     return "8 bytes in a datagram"
 
 
-@probe("the class ProactorEventLoop", _TABLE, "close")
+@probe("the class ProactorEventLoop", TABLE, "close")
 def proactor_class(bench: Bench) -> str:
     """It can be named everywhere."""
     with bench.own_loop() as loop:
@@ -531,7 +466,43 @@ def proactor_class(bench: Bench) -> str:
     return f"{home.__name__}.ProactorEventLoop()"
 
 
-@probe("path-like addresses", _TABLE, "create_unix_server")
+@probe("policies", TABLE, "close")
+def policies(bench: Bench) -> str:
+    """One of the system's name makes a loop."""
+    with bench.own_loop() as loop:
+        home: Any = sys.modules[type(loop).__module__.partition(".")[0]]
+    if not hasattr(asyncio, "AbstractEventLoopPolicy"):
+        raise NotHere("this Python has no policies")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        policy = getattr(home, "EventLoopPolicy", None) or home.WindowsProactorEventLoopPolicy
+        policy().new_event_loop().close()
+    return f"{home.__name__}.{policy.__name__}()"
+
+
+@probe("TLS with the default loop", TABLE, "create_server", "create_connection")
+async def tls(bench: Bench) -> str:
+    """A handshake, and data both ways."""
+    from evenloop.platforms.probes import secure
+
+    answer: str = await secure.tls.function(bench)  # type: ignore[misc]
+    return answer
+
+
+@probe("UNIX datagrams", TABLE, "create_datagram_endpoint")
+async def unix_datagrams(bench: Bench) -> str:
+    """An endpoint at a path."""
+    family = getattr(socket, "AF_UNIX", 1)  # Python does not name it on Windows
+    path = str(bench.folder / "s")
+    transport, _ = await _loop(bench).create_datagram_endpoint(
+        asyncio.DatagramProtocol, path, family=family
+    )
+    transport.close()
+    await _turns()
+    return "an endpoint at a path"
+
+
+@probe("path-like addresses", TABLE, "create_unix_server")
 async def path_like(bench: Bench) -> str:
     """bytes, str and path-like."""
     kinds = []

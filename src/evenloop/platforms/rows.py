@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,12 +66,17 @@ class Row:
     platforms: tuple[str, ...] = ()
     """Values of `sys.platform` that the row is about; empty: all."""
     beyond: tuple[str, ...] = ()
-    """Values of `sys.platform` where the limit is the system's own, so that it stays."""
+    """What `sys.platform` begins with where the limit is the system's own, so that it stays."""
 
     @property
     def profiles(self) -> tuple[str, ...]:
         """The profiles that are more limited than evenloop in this."""
         return tuple(name for name, refusal in self.refusals.items() if refusal.played)
+
+    @property
+    def stays(self) -> bool:
+        """Whether the limit is there on this system whatever a loop does."""
+        return sys.platform.startswith(self.beyond)
 
     @property
     def test(self) -> str:

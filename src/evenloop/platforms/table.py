@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 
+from evenloop.platforms import child_probes as children
 from evenloop.platforms import limits
 from evenloop.platforms import row_probes as probes
 from evenloop.platforms.probe import Failed
@@ -22,6 +23,7 @@ __all__ = ["ROWS", "row"]
 _PAGE = "asyncio-platforms.html"
 _LOOP = "asyncio-eventloop.html#asyncio.loop."
 _WINDOWS = ("win32",)
+_UNIX = ("linux", "darwin", "freebsd")
 _NO_UNIX = Refusal(
     NotImplementedError,
     limit=limits.missing("WIN-UNIX", "create_unix_connection", "create_unix_server"),
@@ -44,6 +46,8 @@ _NO_READERS = Refusal(
         "WPRO-READER", "add_reader", "remove_reader", "add_writer", "remove_writer"
     ),
 )
+_NO_FLAGS = Refusal(ValueError, limit=limits.NoCreationFlags)
+_NO_DATAGRAMS = Refusal(TypeError, limit=limits.NoUnixDatagrams)
 _STEPS = Refusal(Failed, limit=limits.CoarseClock, told=False)
 
 
@@ -180,7 +184,7 @@ ROWS: tuple[Row, ...] = (
         f"{_PAGE}#windows",
         "implemented",
         "NotImplementedError",
-        probes.subprocesses,
+        children.subprocesses,
         {SELECTOR: _NO_CHILDREN},
         _WINDOWS,
     ),
@@ -233,7 +237,7 @@ ROWS: tuple[Row, ...] = (
         f"{_PAGE}#subprocess-support-on-windows",
         "both do",
         "as documented: NotImplementedError under windows-selector",
-        probes.default_subprocess,
+        children.default_subprocess,
         {SELECTOR: _by("WSEL-SUBPROC")},
         _WINDOWS,
     ),
@@ -353,6 +357,49 @@ ROWS: tuple[Row, ...] = (
         _WINDOWS,
     ),
     Row(
+        "UNIX-DATAGRAMS",
+        "Unix",
+        "create_datagram_endpoint() takes AF_UNIX, which is specific to Unix",
+        "3.7",
+        f"{_LOOP}create_datagram_endpoint",
+        "as the system: Windows has no datagrams in AF_UNIX, and TypeError says that an address "
+        "is a pair",
+        "TypeError",
+        probes.unix_datagrams,
+        {PROACTOR: _NO_DATAGRAMS, SELECTOR: _NO_DATAGRAMS},
+        (),
+        _WINDOWS,
+    ),
+    Row(
+        "WIN-TLS",
+        "Windows",
+        "create_connection() and create_server() support TLS with ProactorEventLoop too",
+        "3.5",
+        f"{_LOOP}create_connection",
+        "the same",
+        "none",
+        probes.tls,
+        {},
+        _WINDOWS,
+    ),
+    Row(
+        "WIN-POLICIES",
+        "Linux, macOS",
+        "WindowsSelectorEventLoopPolicy and WindowsProactorEventLoopPolicy are there on Windows "
+        "only",
+        "3.7; deprecated in 3.14",
+        "asyncio-policy.html#asyncio.WindowsSelectorEventLoopPolicy",
+        "evenloop.EventLoopPolicy is there on every system, as long as Python has policies",
+        "none: a profile limits loops, not the names in a module",
+        probes.policies,
+        {
+            LINUX: Refusal(AttributeError, played=False),
+            MACOS: Refusal(AttributeError, played=False),
+            MACOS_108: Refusal(AttributeError, played=False),
+        },
+        ("linux", "darwin"),
+    ),
+    Row(
         "UNIX-PROACTOR",
         "Linux, macOS",
         "the class ProactorEventLoop is there on Windows only",
@@ -376,7 +423,7 @@ ROWS: tuple[Row, ...] = (
         "subprocess.html#subprocess.Popen",
         "as the system: AssertionError on Windows, which has no descriptors to inherit",
         "AssertionError under windows-proactor; as WSEL-SUBPROC under windows-selector",
-        probes.pass_fds,
+        children.pass_fds,
         {
             PROACTOR: Refusal(AssertionError, limit=limits.PosixOptions),
             SELECTOR: _by("WSEL-SUBPROC"),
@@ -392,11 +439,71 @@ ROWS: tuple[Row, ...] = (
         "subprocess.html#subprocess.Popen",
         "as the system: ValueError on Windows, which does not fork",
         "ValueError under windows-proactor; as WSEL-SUBPROC under windows-selector",
-        probes.preexec_fn,
+        children.preexec_fn,
         {
             PROACTOR: Refusal(ValueError, limit=limits.PosixOptions),
             SELECTOR: _by("WSEL-SUBPROC"),
         },
+        _WINDOWS,
+        _WINDOWS,
+    ),
+    Row(
+        "WIN-USER",
+        "Windows",
+        "subprocesses take user, group and extra_groups on POSIX only",
+        "3.9",
+        "subprocess.html#subprocess.Popen",
+        "as the system: ValueError on Windows",
+        "ValueError under windows-proactor; as WSEL-SUBPROC under windows-selector",
+        children.user,
+        {
+            PROACTOR: Refusal(ValueError, limit=limits.PosixOptions),
+            SELECTOR: _by("WSEL-SUBPROC"),
+        },
+        _WINDOWS,
+        _WINDOWS,
+    ),
+    Row(
+        "WIN-SESSION",
+        "Windows",
+        "start_new_session, process_group and umask of subprocesses are for POSIX; Windows ignores "
+        "them",
+        "3.2; umask 3.9; process_group 3.11",
+        "subprocess.html#subprocess.Popen",
+        "the same",
+        "none of its own, nothing fails for it; as WSEL-SUBPROC under windows-selector",
+        children.session,
+        {SELECTOR: _by("WSEL-SUBPROC")},
+        _WINDOWS,
+    ),
+    Row(
+        "UNIX-CREATIONFLAGS",
+        "Linux, macOS",
+        "subprocesses take creationflags and startupinfo on Windows only",
+        "always",
+        "subprocess.html#subprocess.Popen",
+        "as the system: ValueError where it is not Windows",
+        "ValueError under linux and macos; as WSEL-SUBPROC under windows-selector",
+        children.creationflags,
+        {
+            LINUX: _NO_FLAGS,
+            MACOS: _NO_FLAGS,
+            MACOS_108: _NO_FLAGS,
+            SELECTOR: _by("WSEL-SUBPROC"),
+        },
+        _UNIX,
+        _UNIX,
+    ),
+    Row(
+        "WIN-RETURNCODE",
+        "Windows",
+        "a returncode of -N, for a child that signal N ended, is there on POSIX only",
+        "always",
+        "asyncio-subprocess.html#asyncio.subprocess.Process.returncode",
+        "as the system: 1, from TerminateProcess(), on Windows",
+        "none of its own: the system tells the status; as WSEL-SUBPROC under windows-selector",
+        children.returncode,
+        {PROACTOR: Refusal(Failed, played=False), SELECTOR: _by("WSEL-SUBPROC")},
         _WINDOWS,
         _WINDOWS,
     ),
@@ -409,7 +516,7 @@ ROWS: tuple[Row, ...] = (
         "asyncio-subprocess.html#asyncio.subprocess.Process.send_signal",
         "the same",
         "none of its own; as WSEL-SUBPROC under windows-selector",
-        probes.kill,
+        children.kill,
         {SELECTOR: _by("WSEL-SUBPROC")},
         _WINDOWS,
     ),
@@ -421,7 +528,7 @@ ROWS: tuple[Row, ...] = (
         "asyncio-subprocess.html#subprocess-and-threads",
         "the same, and the main thread need not run a loop",
         "none of its own; as WSEL-SUBPROC under windows-selector",
-        probes.thread_subprocess,
+        children.thread_subprocess,
         {SELECTOR: _by("WSEL-SUBPROC")},
     ),
 )

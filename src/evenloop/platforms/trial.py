@@ -29,7 +29,7 @@ class Tried:
     def broken(self) -> bool:
         """Whether evenloop breaks its promise."""
         failed = self.ours.status in ("missing", "failed")
-        return failed and sys.platform not in self.row.beyond
+        return failed and not self.row.stays
 
     @property
     def mark(self) -> tuple[str, str]:
