@@ -54,7 +54,8 @@ APP_CONNECTED = 1
 APP_EOF = 2
 APP_LOST = 3
 
-READ_SIZE = 256 * 1024  # bytes asked of the lower transport at once
+# Bytes asked of the lower transport at once: what WRITE_SLICE becomes, and a little more.
+READ_SIZE = 136 * 1024
 
 # Read buffers nobody is reading into. With a readiness engine one serves every connection; a
 # transport that keeps reads in flight takes one for each. A list's pop and append are atomic,
@@ -177,7 +178,7 @@ class TLSProtocol(TLSRecords):
         self._backlog_bytes = self._backlog_done = 0
         self._take()
         self._transport = self._lower_write = None
-        self._app_transport = self._app_protocol = None
+        self._app_transport = self._app_protocol = self._app_feed = None
         self._buffer = None  # not spared: a read may still be in flight into it
         self._error = None
         if self._waiter is not None:

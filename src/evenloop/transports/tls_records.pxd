@@ -1,5 +1,7 @@
 cimport cython
 
+from evenloop.transports.feed cimport Feed
+
 cdef int UNWRAPPED, HANDSHAKE, WRAPPED, FLUSHING, SHUTDOWN
 cdef int APP_NEW, APP_CONNECTED, APP_EOF, APP_LOST
 cdef int MORE, NOTHING, END
@@ -44,6 +46,7 @@ cdef class TLSRecords:
     cdef readonly object _app_transport
     cdef readonly object _app_protocol
     cdef bint _app_buffered
+    cdef Feed _app_feed
 
     cdef object _fatal_error(self, object exc, str message)
     cdef object _abort(self, object exc)
