@@ -11,6 +11,41 @@ cdef extern from "Python.h":
     void Py_INCREF(object)
     void Py_DECREF(object)
 
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    /* That collector looks at all objects, and has no young ones. */
+    #define evenloop_hide(handle) ((void)0)
+    #define evenloop_show(handle) ((void)0)
+    #define EVENLOOP_HIDES 0
+    #else
+    #define evenloop_hide(handle) PyObject_GC_UnTrack(handle)
+    #define EVENLOOP_HIDES 1
+    static inline void evenloop_show(PyObject *handle)
+    {
+        if (!PyObject_GC_IsTracked(handle))
+            PyObject_GC_Track(handle);
+    }
+    #endif
+    /* For who holds the only reference that may be the last. */
+    static inline void evenloop_show_shared(PyObject *handle)
+    {
+        if (Py_REFCNT(handle) > 1)
+            evenloop_show(handle);
+    }
+    """
+    const bint EVENLOOP_HIDES
+    bint is_seen "PyObject_GC_IsTracked"(object) noexcept
+    # What the collector sees of handles; see _queues.pyx.
+    void hide "evenloop_hide"(object handle) noexcept
+    void show "evenloop_show"(object handle) noexcept
+    void show_shared "evenloop_show_shared"(object handle) noexcept
+
+
+cdef enum:
+    # As many handles as the freelist keeps: those beyond are allocations that the collector counts.
+    SEEN = 1024
+
 
 cdef struct Key:
     double when
@@ -40,6 +75,8 @@ cdef inline int put(HandleQueue queue, Handle handle) except -1:
     if queue._count > queue._mask:
         queue._grow()
     place = (queue._first + queue._count) & queue._mask
+    if queue._count >= SEEN:
+        hide(handle)
     # A free place holds None.
     Py_DECREF(None)
     Py_INCREF(handle)
@@ -66,12 +103,14 @@ cdef inline Handle take(HandleQueue queue):
 @cython.final
 cdef class Heap:
     cdef Key* _keys
+    cdef void* _block
     cdef Py_ssize_t _room
     cdef list _handles
 
     cdef double when(self) noexcept
     cdef TimerHandle first(self)
     cdef int push(self, TimerHandle handle) except -1
+    cdef int _grow(self) except -1
     cdef TimerHandle pop(self)
     cdef bint drop_last(self, TimerHandle handle) except -1
     cdef object keep_scheduled(self)

@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evenloop.handles import Handle, TimerHandle
 
-__all__ = ["HandleQueue", "Heap", "put", "size", "take", "waiting"]
+__all__ = ["HandleQueue", "Heap", "put", "show_shared", "size", "take", "waiting"]
 
 HandleQueue = deque["Handle"]
 # Functions, for the C twins of these are inlined.
 size = len
 put = deque.append
 take = deque.popleft
+
+
+def show_shared(handle: Handle) -> None:
+    """Show a handle to the garbage collector if it is held elsewhere; only compiled."""
 
 
 class Heap:

@@ -1,14 +1,22 @@
 # cython: nonecheck=False
 """The C twins of what `_queues.py` takes from the standard library.
 
-Handles lie in ordinary lists, so the garbage collector sees them. Beside the list of the heap
-lies an array of what timers are compared by: sifting touches that and moves pointers, and looks
-into no handle. A node has four children, whose keys fill one cache line.
+Beside the list of the heap lies an array of what timers are compared by: sifting touches that and
+moves pointers, and looks into no handle. A node has four children, whose keys fill one cache line.
+
+Where there are many, a handle is hidden from the garbage collector while it is here, and shown again
+when it leaves, if anybody else holds it: pending timers were young objects to look through.
+Instead the queue shows the collector what its handles refer to, as if that were its own. So a
+loop that was dropped is collected with all that waits on it. Should somebody still hold one of its
+handles then, its contents look like garbage at first; but closing the loop, or the end of
+the queue itself, shows the handle, and the collector looks again after finalizers have run.
 """
 
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from cpython.object cimport PyObject
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject, PyTypeObject, traverseproc, visitproc
+from libc.stdint cimport uintptr_t
+from libc.string cimport memcpy
 
 from evenloop.handles cimport Handle, TimerHandle
 
@@ -17,6 +25,25 @@ cdef extern from "<math.h>":
 
 cdef enum:
     SMALLEST = 64
+    CACHE_LINE = 64
+
+
+cdef int visit_contents(list handles, Py_ssize_t index, visitproc visit, void* arg) noexcept:
+    """Show the collector what a hidden handle refers to."""
+    cdef Handle handle = <Handle>item_of(handles, index)
+    cdef int outcome
+    if is_seen(handle):
+        return 0
+    outcome = visit(<PyObject*>handle._callback, arg)
+    if outcome == 0:
+        outcome = visit(<PyObject*>handle._args, arg)
+    if outcome == 0:
+        outcome = visit(<PyObject*>handle._context, arg)
+    if outcome == 0:
+        outcome = visit(<PyObject*>handle._loop, arg)
+    if outcome == 0:
+        outcome = visit(<PyObject*>handle._owner, arg)
+    return outcome
 
 
 cdef class HandleQueue:
@@ -29,15 +56,33 @@ cdef class HandleQueue:
     def __len__(self):
         return self._count
 
+    def __del__(self):
+        self.clear()
+
     cdef object clear(self):
-        self._items = [None] * SMALLEST
+        cdef list items = [None] * SMALLEST
+        cdef Py_ssize_t index
+        for index in range(self._count):
+            show(<Handle>item_of(self._items, (self._first + index) & self._mask))
+        self._items, items = items, self._items
         self._mask = SMALLEST - 1
         self._first = self._count = 0
 
     cdef int _grow(self) except -1:
-        cdef list items = self._items[self._first:] + self._items[:self._first]
-        self._items = items + [None] * len(items)
-        self._mask = 2 * len(items) - 1
+        cdef Py_ssize_t size = self._mask + 1
+        cdef list items = [None] * (2 * size)
+        cdef Py_ssize_t index, place
+        cdef PyObject* none
+        if self._mask + 1 != size:
+            # To make the list may have run a finalizer or another thread, which did this already.
+            return 0
+        for index in range(size):
+            place = (self._first + index) & self._mask
+            none = item_of(items, index)
+            set_item(items, index, item_of(self._items, place))
+            set_item(self._items, place, none)
+        self._items, items = items, self._items
+        self._mask = 2 * size - 1
         self._first = 0
         return 0
 
@@ -52,8 +97,11 @@ cdef class Heap:
     def __cinit__(self):
         self._handles = []
 
+    def __del__(self):
+        self.clear()
+
     def __dealloc__(self):
-        PyMem_Free(self._keys)
+        PyMem_Free(self._block)
 
     def __len__(self):
         return len(self._handles)
@@ -66,17 +114,30 @@ cdef class Heap:
 
     cdef int push(self, TimerHandle handle) except -1:
         cdef Py_ssize_t position = PyList_GET_SIZE(self._handles)
-        cdef Key* keys
         if position == self._room:
-            keys = <Key*>PyMem_Realloc(self._keys, (2 * position + SMALLEST) * sizeof(Key))
-            if keys is NULL:
-                raise MemoryError()
-            self._keys = keys
-            self._room = 2 * position + SMALLEST
+            self._grow()
         self._handles.append(handle)
+        if position >= SEEN:
+            hide(handle)
         self._keys[position].when = handle._when
         self._keys[position].order = handle._order
         self._sift_up(position)
+        return 0
+
+    cdef int _grow(self) except -1:
+        cdef Py_ssize_t room = 2 * self._room + SMALLEST
+        cdef void* block = PyMem_Malloc(room * sizeof(Key) + CACHE_LINE)
+        cdef Key* keys
+        if block is NULL:
+            raise MemoryError()
+        # The second key is the first of four children: a cache line begins there.
+        keys = <Key*>((<uintptr_t>block + sizeof(Key) + CACHE_LINE - 1) & -CACHE_LINE) - 1
+        if self._block is not NULL:
+            memcpy(keys, self._keys, self._room * sizeof(Key))
+            PyMem_Free(self._block)
+        self._block = block
+        self._keys = keys
+        self._room = room
         return 0
 
     cdef TimerHandle pop(self):
@@ -98,6 +159,7 @@ cdef class Heap:
         if count == 0 or item_of(self._handles, count - 1) != <PyObject*>handle:
             return False
         self._handles.pop()
+        show(handle)
         return True
 
     cdef object keep_scheduled(self):
@@ -110,6 +172,8 @@ cdef class Heap:
             if handle._owner is not None:
                 self._keys[PyList_GET_SIZE(kept)] = self._keys[index]
                 kept.append(handle)
+            else:
+                show(handle)
         self._handles = kept
         index = (PyList_GET_SIZE(kept) + 2) // 4 - 1
         while index >= 0:
@@ -122,6 +186,7 @@ cdef class Heap:
         self._handles = []
         for handle in handles:
             handle._owner = None
+            show(handle)
 
     cdef void _sift_up(self, Py_ssize_t position) noexcept:
         cdef list handles = self._handles
@@ -161,3 +226,35 @@ cdef class Heap:
             position = best
         keys[position] = key
         set_item(handles, position, item)
+
+
+# The types' own functions go on to show the list; the handles that it holds are hidden.
+cdef traverseproc traverse_queue = (<PyTypeObject*>HandleQueue).tp_traverse
+cdef traverseproc traverse_heap = (<PyTypeObject*>Heap).tp_traverse
+
+
+cdef int see_through_queue(PyObject* self, visitproc visit, void* arg) noexcept:
+    cdef HandleQueue queue = <HandleQueue>self
+    cdef int outcome = traverse_queue(self, visit, arg)
+    cdef Py_ssize_t index
+    for index in range(queue._count):
+        if outcome != 0:
+            break
+        outcome = visit_contents(queue._items, (queue._first + index) & queue._mask, visit, arg)
+    return outcome
+
+
+cdef int see_through_heap(PyObject* self, visitproc visit, void* arg) noexcept:
+    cdef list handles = (<Heap>self)._handles
+    cdef int outcome = traverse_heap(self, visit, arg)
+    cdef Py_ssize_t index
+    for index in range(PyList_GET_SIZE(handles)):
+        if outcome != 0:
+            break
+        outcome = visit_contents(handles, index, visit, arg)
+    return outcome
+
+
+if EVENLOOP_HIDES:
+    (<PyTypeObject*>HandleQueue).tp_traverse = <traverseproc>see_through_queue
+    (<PyTypeObject*>Heap).tp_traverse = <traverseproc>see_through_heap

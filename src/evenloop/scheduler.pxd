@@ -1,7 +1,7 @@
 cimport cython
 
 from evenloop._calls cimport copy_context
-from evenloop._queues cimport HandleQueue, put, size, take
+from evenloop._queues cimport HandleQueue, put, show_shared, size, take
 from evenloop.engines.engine cimport Engine
 from evenloop._make cimport new_handle, new_thread_safe_handle, new_timer
 from evenloop.handles cimport Handle, TimerHandle
@@ -43,7 +43,7 @@ cdef class Scheduler:
     cdef Py_ssize_t _unlooked
     cdef double _looked
     cdef double _polled
-    cdef bint _woken
+    cdef bint _asleep
     cdef public bint _debug
     cdef public bint _stopping
     cdef readonly bint _closed

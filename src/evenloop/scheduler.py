@@ -6,7 +6,7 @@ engine. `EventLoop` is a scheduler with everything else on top; transports know 
 One turn, in order:
 
 1. The engine waits for news; not at all when something is ready.
-2. Calls from other threads join the ready queue. What is in it runs; what that schedules runs
+2. What is in the ready queue runs, calls from other threads among it; what that schedules runs
    next turn.
 3. The engine delivers its news. Protocols and readers are called from here directly, without a
    pass through a queue: in the order that asyncio has, at a fraction of its cost.
@@ -33,7 +33,7 @@ except ImportError:
     from evenloop import _cython as cython
 
 if not cython.compiled:
-    from evenloop._queues import HandleQueue, put, size, take
+    from evenloop._queues import HandleQueue, put, show_shared, size, take
     from evenloop.handles import new_handle, new_thread_safe_handle, new_timer
     from evenloop.timers import TimerHeap, pending
 
@@ -124,7 +124,7 @@ class Scheduler:
         self._order = 0
         self._thread_id: int | None = None
         self._credit = 0
-        self._woken = False
+        self._asleep = False
         self._debug = False
         self._stopping = False
         self._closed = False
@@ -156,7 +156,7 @@ class Scheduler:
         """
         if self._closed or self._debug or not callable(callback):
             self._check_call("call_soon", callback)
-        if self._woken:
+        if _FREE_THREADED and self._incoming:
             # What other threads asked for before has its turn before.
             self._take_incoming()
         handle = new_handle(callback, args, self, context)
@@ -189,10 +189,12 @@ class Scheduler:
         handle = new_thread_safe_handle(callback, args, self, context, lock)
         if self._debug:
             handle._remember_source()
-        self._incoming.append(handle)
-        # Once per batch: the loop takes the flag down before it empties the queue.
-        if _FREE_THREADED or not self._woken:
-            self._woken = True
+        if _FREE_THREADED:
+            self._incoming.append(handle)
+        else:
+            put(self._ready, handle)  # the GIL is the lock of the queue
+        if self._asleep or _FREE_THREADED:
+            self._asleep = False  # who is being woken needs no second wake
             self.engine.wake()
         return handle
 
@@ -362,7 +364,6 @@ class Scheduler:
 
     def _take_incoming(self) -> None:
         """Queue the calls of other threads, which may go on adding to the list meanwhile."""
-        self._woken = False
         count = len(self._incoming)
         for index in range(count):
             put(self._ready, self._incoming[index])
@@ -396,7 +397,9 @@ class Scheduler:
             or self._stopping
             or (self._credit <= self._look_at and self._busy_long())
         ):
-            arrived = self.engine.wait(self._patience())
+            self._asleep = True
+            arrived = self.engine.wait(self._patience())  # what is added from here on wakes it
+            self._asleep = False
             self._credit = CALLBACKS_BETWEEN_POLLS
             self._look_at = CALLBACKS_BETWEEN_POLLS - self._unlooked
             self._polled = self._looked = self._now()
@@ -404,7 +407,7 @@ class Scheduler:
                 self._timers.collect(self._polled, self._due)
         elif pending(self._timers):
             self._timers.collect(self._now(), self._due)
-        if self._incoming:
+        if _FREE_THREADED and self._incoming:
             self._take_incoming()
         if size(self._ready):
             self._credit -= size(self._ready)
@@ -423,6 +426,7 @@ class Scheduler:
         SystemExit and KeyboardInterrupt leave the rest, which has its turn if the loop goes on.
         """
         count = size(queue)
+        handle: Handle = None  # type: ignore[assignment]
         try:
             while count > 0:
                 count -= 1
@@ -432,9 +436,12 @@ class Scheduler:
                         self._run_timed(handle)
                     else:
                         handle.run()
-                        # Whoever keeps the handle does not keep what the call was about.
-                        handle._callback = handle._args = None
+                        handle._callback = handle._args = None  # whoever keeps it keeps no more
+                if cython.compiled:
+                    show_shared(handle)
         finally:
+            if cython.compiled and handle is not None:
+                show_shared(handle)
             handle = None  # type: ignore[assignment]
 
     def _run_now(self, handle: Handle) -> None:

@@ -1,6 +1,6 @@
 cimport cython
 
-from evenloop._queues cimport HandleQueue, Heap, put, size, waiting
+from evenloop._queues cimport HandleQueue, Heap, put, show_shared, size, waiting
 from evenloop.handles cimport TimerHandle, TimerOwner
 
 
@@ -14,6 +14,7 @@ cdef class TimerHeap(TimerOwner):
     cdef double deadline(self)
     @cython.locals(handle=TimerHandle)
     cdef object collect(self, double now, HandleQueue ready)
+    @cython.locals(handle=TimerHandle)
     cdef object _drop_cancelled_head(self)
 
 

@@ -21,7 +21,7 @@ except ImportError:
 from evenloop.handles import TimerOwner
 
 if not cython.compiled:
-    from evenloop._queues import Heap, put
+    from evenloop._queues import Heap, put, show_shared
 
 if TYPE_CHECKING:
     from evenloop._queues import HandleQueue
@@ -61,7 +61,8 @@ class TimerHeap(TimerOwner):
 
     def _drop_cancelled_head(self) -> None:
         while self._cancelled and self._heap.first()._owner is None:
-            self._heap.pop()
+            handle = self._heap.pop()
+            show_shared(handle)
             self._cancelled -= 1
 
     def deadline(self) -> float:
@@ -75,6 +76,7 @@ class TimerHeap(TimerOwner):
         while self._heap.when() <= now:
             handle = self._heap.pop()
             if handle._owner is None:
+                show_shared(handle)
                 self._cancelled -= 1
             else:
                 handle._owner = None
