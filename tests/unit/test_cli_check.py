@@ -127,6 +127,24 @@ def test_a_program_that_copes(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert status == 0
     assert "copes with what is refused" in text
     assert f"{program}:5" in text
+    # What the row is about is said too.
+    assert "\nWIN-SIGNAL: Windows, both loops: add_signal_handler() and " in text
+    assert text.endswith("are not supported\nIt runs everywhere.\n")
+
+
+def test_a_program_that_does_not_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said at once that this takes its time; and it runs."""
+    program = tmp_path / "program.py"
+    program.write_text("import asyncio\nasyncio.run(asyncio.sleep(100))\n")
+    assert main(["check", "--seconds", "1", "--profile", "linux", str(program)]) == 0
+    out, err = capsys.readouterr()
+    assert "the program was still running after 1 seconds" in err
+    assert out.startswith("linux (Linux): runs\n")
+
+
+def test_no_such_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "nowhere.py"]) == 2
+    assert "there is no file 'nowhere.py'" in capsys.readouterr().err
 
 
 def test_a_program_that_fails_anyway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

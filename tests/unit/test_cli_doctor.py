@@ -171,6 +171,8 @@ def test_all_is_well(few_probes: list[Probe]) -> None:
     assert status == 0
     assert "as promised" in text
     assert "1 of 1 probes ok" in text
+    assert "1 rows of the platform table: 1 ok" in text
+    assert "lifted: only evenloop does" in text
 
 
 def test_a_probe_fails(few_probes: list[Probe]) -> None:

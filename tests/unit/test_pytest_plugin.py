@@ -92,6 +92,9 @@ def test_on_evenloop(tmp_path: Path) -> None:
     seen = run(tmp_path, "--evenloop")
     assert seen.returncode == 0, seen.stdout
     assert "3 passed" in seen.stdout
+    # Which is said where pytest says anything of itself.
+    verbose = run(tmp_path, "--evenloop", "-v").stdout
+    assert "\nevenloop: asyncio runs on evenloop " in verbose
 
 
 def test_without_an_option(tmp_path: Path) -> None:
@@ -112,6 +115,12 @@ def test_profiles(tmp_path: Path) -> None:
         ("WSEL-SUBPROC", "failed", "test_project.py:11"),
     ]
     assert "no test met a limit" in table
+    # What the rows are about comes last.
+    assert [line.partition(":")[0] for line in table.splitlines() if ": Windows, " in line] == [
+        "WSEL-HANDLE",
+        "WSEL-SUBPROC",
+        "WPRO-READER",
+    ]
 
 
 def test_who_copes_is_told_once(tmp_path: Path) -> None:

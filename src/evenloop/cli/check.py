@@ -104,13 +104,22 @@ def carry_out(options: Any) -> int:
             f"without any profile the program ends with status {plain.status} already: "
             f"{plain.last_words or 'it said nothing'}"
         )
-    verdicts = [examine(command, name, plain.status, options.seconds) for name in names]
+    if plain.status is None and not options.json:
+        print(
+            f"evenloop: the program was still running after {options.seconds:g} seconds, so each "
+            "profile takes as long (--seconds)",
+            file=sys.stderr,
+        )
+    write, _ = paint.writer()
+    verdicts = []
+    for name in names:
+        verdicts.append(examine(command, name, plain.status, options.seconds))
+        if not options.json:
+            _show(verdicts[-1], write)
     if options.json:
         print(json.dumps([_as_json(verdict) for verdict in verdicts], indent=2))
     else:
-        write, _ = paint.writer()
-        for verdict in verdicts:
-            _show(verdict, write)
+        _explain(verdicts, write)
         _conclude(verdicts, write)
     return 0 if all(verdict.runs for verdict in verdicts) else 1
 
@@ -125,8 +134,12 @@ class _Run:
 
 
 def _command(program: Sequence[str]) -> list[str]:
+    from evenloop.cli import CommandError
+
     if program[0] == "--":
         return list(program[1:])
+    if not program[0].startswith("-") and not os.path.exists(program[0]):
+        raise CommandError(f"there is no file {program[0]!r}; a command goes behind --")
     return [sys.executable, "-m", "evenloop", "run", *program]
 
 
@@ -238,6 +251,17 @@ def _show(verdict: Verdict, write: Write) -> None:
 def _short(file: str) -> str:
     here = os.getcwd() + os.sep
     return file[len(here) :] if file.startswith(here) else file
+
+
+def _explain(verdicts: list[Verdict], write: Write) -> None:
+    """Say what the rows that were met are about."""
+    from evenloop.platforms import table
+
+    met = {one.row for verdict in verdicts for one in verdict.findings}
+    for row in table.ROWS:
+        if row.id in met:
+            write(row.id, "yellow")
+            write(f": {row.where}: {row.documented}\n", "")
 
 
 def _conclude(verdicts: list[Verdict], write: Write) -> None:

@@ -9,6 +9,7 @@ import platform
 import ssl
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,11 @@ _MARKS = {
     "not here": ("not here", "yellow"),
 }
 _BROKEN = ("missing", "failed")
+_LEGEND = """\
+  What asyncio's documentation says of a platform, and what asyncio's own loop and evenloop did
+  just now, on this system. ok: both do it; lifted: only evenloop does; system: the system itself
+  does not; not here: it is about something that this system lacks.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +234,7 @@ def show() -> Report:
     topic = ""
     column = 0
     write("\nPlatform table\n", "bold")
+    write(_LEGEND, "")
 
     def table_row(tried: Tried) -> None:
         write(f"  {tried.row.id:<18}  ", "")
@@ -255,6 +262,12 @@ def show() -> Report:
     column = max(len(one.name) for one in all_probes())
     report = examine(row, table_row)
     write("\n", "")
+    marks = Counter(tried.mark[0] for tried in report.tried)
+    words = ", ".join(f"{count} {mark}" for mark, count in marks.most_common())
+    write(
+        f"{len(report.tried)} rows of the platform table: {words}\n",
+        "bold red" if report.broken_rows else "bold green",
+    )
     well = sum(outcome.status == "ok" for outcome in report.outcomes)
     write(
         f"{well} of {len(report.outcomes)} probes ok, in {report.seconds:.1f} s\n",

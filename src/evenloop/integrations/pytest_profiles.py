@@ -19,6 +19,7 @@ import pytest
 from evenloop.cli import substitute
 from evenloop.platforms import profiles
 from evenloop.platforms.findings import Findings
+from evenloop.platforms.table import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -38,10 +39,25 @@ def begin(config: pytest.Config, names: list[str]) -> None:
         except ValueError as error:
             raise pytest.UsageError(f"--evenloop-profile: {error}") from None
     substitute.everywhere()
+    config.pluginmanager.register(_Header(names), "evenloop-header")
     if names:
         if getattr(config.option, "numprocesses", None):
             raise pytest.UsageError("--evenloop-profile runs in one process: leave out -n")
         config.pluginmanager.register(_Profiles(names), "evenloop-profiles")
+
+
+class _Header:
+    """Says what the tests run on."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def pytest_report_header(self) -> str:
+        """One line."""
+        from evenloop import __version__
+
+        under = f", once under each profile: {', '.join(self._names)}" if self._names else ""
+        return f"evenloop: asyncio runs on evenloop {__version__}{under}"
 
 
 class _Profiles:
@@ -113,7 +129,6 @@ class _Profiles:
         """Show the table: row, test, line; in colour where pytest writes in colour."""
         write = terminalreporter.write
         terminalreporter.section("evenloop: what tests meet on other platforms' asyncio")
-        terminalreporter.ensure_newline()
         for name in self._names:
             rows = [one for one in self._met if one[0] == name]
             outcomes = [outcome for key, outcome in self._outcomes.items() if key[0] == name]
@@ -127,17 +142,22 @@ class _Profiles:
                 for one in met:
                     file = os.path.relpath(one.file, config.rootpath) if one.file else "?"
                     places.setdefault((outcome, one.row, f"{file}:{one.line}"), []).append(test)
-            for (outcome, row, place), tests in sorted(places.items()):
+            for (outcome, row_id, place), tests in sorted(places.items()):
                 # What passes although something was refused knows what to do then.
                 told = tests if outcome == "failed" else tests[:1]
                 for test in told:
                     more = f" and {len(tests) - 1} more" if len(tests) > len(told) else ""
-                    write(f"  {row:<15} ", yellow=True)
+                    write(f"  {row_id:<15} ", yellow=True)
                     write(f"{outcome:<7} ", **{_COLOURS[outcome]: True})
                     write(f"{test}{more}  ")
                     write(f"{place}\n", cyan=True)
             if not rows:
                 write("  no test met a limit\n")
+        refused = {one.row for *_, findings in self._met for one in findings}
+        for row in ROWS:
+            if row.id in refused:
+                write(row.id, yellow=True)
+                write(f": {row.where}: {row.documented}\n")
 
 
 def _with_profile(name: str, profile: str) -> str:
