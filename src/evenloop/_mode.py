@@ -56,10 +56,11 @@ BY_PLATFORM = {
     "linux": [
         "evenloop.engines.cached",
         "evenloop.engines.waker",
-        "evenloop.engines.epoll",
         "evenloop.engines.ring",
         "evenloop.engines.provided",
         "evenloop.engines.ring_files",
+        "evenloop.engines.aside",
+        "evenloop.engines.epoll",
         "evenloop.engines.ring_engine",
         "evenloop.engines.uring",
     ],

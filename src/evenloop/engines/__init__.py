@@ -6,7 +6,7 @@ contract and is the porting guide; every other file here is one way to fulfil it
 - `readiness`: what all engines share that are told "this descriptor is ready";
 - `selector`: readiness through any `selectors.BaseSelector`, wherever Python runs; with
   `blocking`, threads for what is no socket, on Windows (`selector_windows`);
-- `posix`, `connections`, `epoll`: readiness in C, on Linux;
+- `posix`, `connections`, `epoll`: readiness in C, on Linux; with `aside`, a ring for files;
 - `ring`, `provided`, `ring_files`, `ring_engine`, `uring`: completions in C, on Linux;
 - `kqueue` over `kevents` (in C) or `kevents_select`: readiness on macOS and the BSDs; `apart`
   watches what kqueue refuses.

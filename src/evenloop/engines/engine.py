@@ -124,6 +124,8 @@ class Engine:
     model = "readiness"
     #: Whether `start()` takes READ_FILE, WRITE_FILE and SYNC_FILE; an instance may differ.
     files: bool = False
+    #: Why it takes none, where it might.
+    no_files: str = ""
     #: How polls of regular files go: "refused" (PermissionError from `start()`), "always ready"
     #: (never asked of the engine, then), or "watched", which means readable while unread bytes
     #: lie behind the position.

@@ -11,14 +11,18 @@ How epoll behaves, and what follows:
   Its events are recognised by their generation; the cure is a new epoll set.
 - `epoll_wait` counts in milliseconds. `epoll_pwait2` (Linux 5.11) counts in nanoseconds; on
   older kernels the time-out is rounded up, so a timer is late but never early.
-- Regular files are refused with EPERM.
+- Regular files are refused with EPERM. Requests on them go through a ring of io_uring beside the
+  epoll set (`aside`), where the kernel lets us have one; it is made when first asked for.
 """
 
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, EBADF, EEXIST, EINTR, ENOENT, ENOSYS, EPERM, errno
+from libc.errno cimport (
+    EAGAIN, EBADF, EEXIST, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSYS, EPERM, errno,
+)
 from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport close
 
+from evenloop.engines.engine cimport READ_FILE, SYNC_FILE, WRITE_FILE, Op
 from evenloop.engines.posix cimport PosixEngine
 from evenloop.engines.readiness cimport READABLE, WRITABLE, Slot
 from evenloop.engines.waker cimport Waker, drain
@@ -84,6 +88,7 @@ cdef enum:
 cdef double LONGEST_WAIT = 86400.0
 cdef uint64_t WAKE = <uint64_t>-1
 cdef uint64_t SIGNAL = <uint64_t>-2
+cdef uint64_t ASIDE = <uint64_t>-3
 # Found out at the first wait: whether this kernel has epoll_pwait2.
 cdef bint exact_wait = True
 
@@ -97,6 +102,9 @@ cdef class EpollEngine(PosixEngine):
     cdef int _epfd
     cdef Waker _waker
     cdef bint _rebuild
+    # A ring, once there was something for it (`aside`), or why there can be none.
+    cdef object _aside
+    cdef readonly str no_files
     cdef int _count
     cdef epoll_event _batch[BATCH]
 
@@ -106,6 +114,7 @@ cdef class EpollEngine(PosixEngine):
 
     def __init__(self):
         PosixEngine.__init__(self)
+        self.no_files = ""
         self._open()
 
     def __dealloc__(self):
@@ -117,6 +126,35 @@ cdef class EpollEngine(PosixEngine):
             PyErr_SetFromErrno(OSError)
         self._waker.open()
         self._watch(self._waker.counter, EPOLLIN, WAKE)
+
+    @property
+    def files(self):
+        """Whether requests on files are taken: the kernel lets us have a ring."""
+        if self._aside is None and self.no_files == "" and self._epfd >= 0:
+            # Not before it is needed: few programs have files that are not cached.
+            from evenloop.engines.aside import RingAside
+
+            try:
+                aside = RingAside()
+                self._watch(aside.fileno(), EPOLLIN, ASIDE)
+            except OSError as error:
+                if error.errno not in (EMFILE, ENFILE, ENOMEM):
+                    self.no_files = error.strerror
+            else:
+                self._aside = aside
+        return self._aside is not None
+
+    cpdef bint start(self, Op op) except -1:
+        if op.kind == READ_FILE or op.kind == WRITE_FILE or op.kind == SYNC_FILE:
+            return self._aside.start(op)
+        return PosixEngine.start(self, op)
+
+    cpdef object cancel(self, Op op):
+        if op.active and (
+            op.kind == READ_FILE or op.kind == WRITE_FILE or op.kind == SYNC_FILE
+        ):
+            return self._aside.cancel(op)
+        return PosixEngine.cancel(self, op)
 
     cdef object _close(self):
         if self._epfd >= 0:
@@ -168,7 +206,7 @@ cdef class EpollEngine(PosixEngine):
         if self._dirty:
             self.reconcile()
         self.waits += 1
-        if self._failures:
+        if self._aside is not None and self._aside.submit() or self._failures:
             timeout = 0
         if timeout == 0:
             count = epoll_wait(self._epfd, self._batch, BATCH, 0)
@@ -193,7 +231,10 @@ cdef class EpollEngine(PosixEngine):
             PyErr_CheckSignals()
             count = 0
         self._count = count
-        return count > 0 or len(self._failures) > 0
+        return (
+            count > 0 or len(self._failures) > 0
+            or self._aside is not None and self._aside.submit()
+        )
 
     cpdef object deliver(self):
         cdef int count = self._count
@@ -207,12 +248,16 @@ cdef class EpollEngine(PosixEngine):
         self._count = 0
         if self._failures:
             self._deliver_failures()
+        if self._aside is not None:
+            self._aside.deliver()
         for index in range(count):
             data = self._batch[index].data.u64
             events = self._batch[index].events
             fd = <uint32_t>data
             if data == WAKE:
                 drain(self._waker.counter)
+                continue
+            if data == ASIDE:
                 continue
             if data == SIGNAL:
                 drain(self._waker.signals)
@@ -254,6 +299,8 @@ cdef class EpollEngine(PosixEngine):
         self._watch(self._waker.counter, EPOLLIN, WAKE)
         if self._waker.signals >= 0:
             self._watch(self._waker.signals, EPOLLIN, SIGNAL)
+        if self._aside is not None:
+            self._watch(self._aside.fileno(), EPOLLIN, ASIDE)
         for slot in self._slots:
             if slot is not None and slot.armed:
                 slot.armed = 0
@@ -277,6 +324,9 @@ cdef class EpollEngine(PosixEngine):
         self._close()
         self._waker.close()
         self._open()
+        if self._aside is not None:
+            self._failures.extend(self._aside.abandon())
+            self._aside = None
         for slot in self._slots:
             if slot is not None and slot.armed:
                 slot.armed = 0
@@ -286,5 +336,8 @@ cdef class EpollEngine(PosixEngine):
         """Close the epoll set and the waker."""
         self._slots.clear()
         self._dirty.clear()
+        if self._aside is not None:
+            self._aside.close()
+            self._aside = None
         self._close()
         self._waker.close()

@@ -165,7 +165,7 @@ cdef class Ring:
     """A ring of `entries` requests and `completions` completions, at least (powers of two).
 
     Raises OSError where the kernel has none, or forbids it (EPERM, ENOSYS). With `deferred` it is
-    one with DEFER_TASKRUN or none at all.
+    one with DEFER_TASKRUN; without, any thread may enter it, and its descriptor can be polled.
     """
 
     def __cinit__(self):
@@ -173,7 +173,7 @@ cdef class Ring:
 
     def __init__(self, unsigned int entries=256, unsigned int completions=4096, bint deferred=True):
         cdef Params params
-        for flags in SETUPS[:1] if deferred else SETUPS:
+        for flags in SETUPS[:1] if deferred else SETUPS[1:]:
             memset(&params, 0, sizeof(params))
             params.flags = flags | SETUP_CQSIZE | SETUP_CLAMP | SETUP_R_DISABLED
             params.cq_entries = completions

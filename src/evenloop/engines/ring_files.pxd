@@ -9,6 +9,8 @@ cdef class FileRequest(Request):
     cdef Op op
     cdef Py_buffer view
     cdef bint held
+    # Its end was asked for.
+    cdef bint withdrawn
 
     cdef object submit(self)
     cdef object let_go(self)

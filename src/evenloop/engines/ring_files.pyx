@@ -43,7 +43,10 @@ cdef class FileRequest(Request):
 
     cdef object arrived(self, int role, int result, unsigned int flags):
         cdef Op op = self.op
-        if result == -EINTR:
+        if result == -EINTR or (
+            result == -ECANCELED and not self.withdrawn and not self.files._closed
+        ):
+            # Nothing was done: a signal came, or the thread that asked has ended.
             self.submit()
             return
         self.let_go()
@@ -89,7 +92,9 @@ cdef class RingFiles:
 
     cdef object cancel(self, Op op):
         """Ask for the end of a request; it completes with what became of it."""
-        self._ring.cancel(<FileRequest>self._flying[op], 0)
+        cdef FileRequest request = self._flying[op]
+        request.withdrawn = True
+        self._ring.cancel(request, 0)
 
     cdef object move(self, Ring ring):
         """Go on with another ring: what was in flight is submitted again."""

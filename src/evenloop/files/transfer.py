@@ -2,7 +2,8 @@
 
 1. A read that the system can serve from memory is made at once, where it can be asked so
    (`engines.cached`): no thread, no wake-up, not even a pass through the loop.
-2. Otherwise the request goes to the engine, if it carries out requests on files.
+2. Otherwise the request goes to the engine, if it carries out requests on files; but not what is
+   large and would be copied on the loop's thread: cached data, and pieces that are to be joined.
 3. Otherwise a thread of the loop's default executor carries it out.
 
 All three give the same results and errors. Short counts are made up for, so that a read of a
@@ -39,7 +40,7 @@ _VECTORED = hasattr(_os, "writev") and hasattr(_os, "pwritev")
 # So many pieces are written in one call; more are small, and cheaper to join.
 _PIECES = 64
 
-# Larger reads are copied elsewhere than on the loop's thread, in bytes.
+# Larger ones are copied elsewhere than on the loop's thread, in bytes.
 _AT_ONCE = 256 * 1024
 # So much may be read at once, in calls and in bytes, before other tasks have their turn: about
 # as long as a hundred callbacks take.
@@ -256,7 +257,7 @@ class Transfer:
 
     async def _read(self, size: int, offset: int) -> bytes:
         loop = asyncio.get_running_loop()
-        engine = _carrier(loop)
+        engine = _carrier(loop) if size <= _AT_ONCE or not self.regular else None
         if engine is None:
             return await self._by_thread(loop, self._read_blocking, size, offset)  # type: ignore[no-any-return]
         buffer = bytearray(size)
@@ -279,7 +280,8 @@ class Transfer:
     async def write_at(self, pieces: list[bytes], offset: int) -> int:
         """Write what goes of `pieces` at `offset` (-1: where the descriptor stands)."""
         loop = asyncio.get_running_loop()
-        engine = _carrier(loop)
+        small = len(pieces) == 1 or sum(map(len, pieces)) <= _AT_ONCE
+        engine = _carrier(loop) if small else None
         if engine is None:
             return await self._by_thread(loop, self._write_blocking, pieces, offset)  # type: ignore[no-any-return]
         return await self._by_engine(loop, engine, WRITE_FILE, _joined(pieces), offset)  # type: ignore[no-any-return]
@@ -363,9 +365,11 @@ def _joined(pieces: list[bytes]) -> bytes:
 def describe_way(engine: Any) -> str:
     """Say for people how the data of files moves on an engine, and why."""
     if engine.files:
-        rest = f"on the {engine.name} engine"
+        rest = f"by io_uring on the {engine.name} engine"
     else:
         rest = f"by threads, as the {engine.name} engine carries no requests on files out"
+        if engine.no_files:
+            rest += f" ({engine.no_files})"
     if cached.OFFERED:
         return f"cached data at once (preadv2), the rest {rest}"
     return f"{rest}; this system does not tell cached data from other"
