@@ -4,9 +4,9 @@ from evenloop.engines.ring cimport Ring
 
 cdef enum:
     # What one buffer holds, and how many there are at first and at most (a power of two).
-    BUFFER_SIZE = 16 * 1024
-    FIRST_BUFFERS = 32
-    MOST_BUFFERS = 2048
+    BUFFER_SIZE = 64 * 1024
+    FIRST_BUFFERS = 16
+    MOST_BUFFERS = 1024
 
 
 cdef class Provided:

@@ -35,6 +35,8 @@ cdef class Note(Request):
     cdef Provided buffers
     # The kernel does not do this one by multishot requests.
     cdef bint plain
+    # What was received last filled its buffer.
+    cdef bint full
     # Reads that are still to be made directly, as the stream is a fast one.
     cdef int bulk
 

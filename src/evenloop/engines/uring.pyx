@@ -5,8 +5,8 @@ How io_uring behaves, and what follows (`ring` says how it is entered):
 - A multishot receive brings the data with the event, in a buffer that the kernel chose when
   there was something to put into it. So what a transport owns is received that way: a message
   costs no call of its own, and a connection that waits no memory.
-- A buffer has to be copied from. A stream that fills one is read directly for a while, into
-  what will be the result, whenever a poll says that it can be.
+- A buffer has to be copied from. A stream that fills two in a row is read directly for a while,
+  into what will be the result, whenever a poll says that it can be.
 - The kernel does its part only while the ring is entered. So a receive that is withdrawn brings
   no more than what has come already, which is kept for the next request; and while no receive is
   in flight a descriptor may be read directly, nothing can come in between.
@@ -350,7 +350,12 @@ cdef class UringEngine(RingEngine):
         if result > 0:
             data = PyBytes_FromStringAndSize(note.buffers.data(flags), result)
             note.buffers.give_back(flags)
-            if result >= BUFFER_SIZE and slot.owner is not None:
+            if result < BUFFER_SIZE:
+                note.full = False
+            elif not note.full:
+                note.full = True
+            elif slot.owner is not None:
+                note.full = False
                 note.bulk = BULK
                 self._end_all(note, 1 << ROLE_DATA)
             if note.held is not None:
