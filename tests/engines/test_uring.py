@@ -9,6 +9,7 @@ import os
 import random
 import select
 import socket
+import tempfile
 import threading
 import time
 import warnings
@@ -368,6 +369,57 @@ def test_more_completions_than_places(engine: Engine) -> None:
     one.close()
     os.close(read_fd)
     os.close(write_fd)
+
+
+def test_an_engine_with_few_places_for_completions_loses_none() -> None:
+    """Eight places, and hundreds of streams, connections, polls and files with news at once."""
+    module: Any = pytest.importorskip("evenloop.engines.uring")
+    engine = module.UringEngine(requests=4, completions=8)
+    rng = random.Random(3)
+    pairs = [owned_pair(engine) for _ in range(150)]
+    streams = [Record(kinds.RECV, left.fileno(), left, multishot=True) for left, _ in pairs]
+    users = [socket.socketpair() for _ in range(50)]
+    listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+    file, path = tempfile.mkstemp()
+    for sock in (listener, *(left for left, _ in users)):
+        sock.setblocking(False)
+    accepting = Record(kinds.ACCEPT, listener.fileno(), listener, multishot=True)
+    for op in (*streams, accepting):
+        engine.start(op)
+    turn(engine)
+    clients = []
+    ones: list[Record] = []
+    for round in range(4):
+        for _, right in rng.sample(pairs, len(pairs)):
+            right.send(b"%d;" % round)
+        clients += [socket.create_connection(listener.getsockname()) for _ in range(20)]
+        ones = [Record(kinds.RECV, left.fileno(), left, size=9) for left, _ in users]
+        ones += [
+            Record(kinds.WRITE_FILE, file, offset=5 * place, buffer=b"%04d;" % place)
+            for place in range(50)
+        ]
+        for op in ones:
+            assert not engine.start(op)
+        for _, right in users:
+            right.send(b"mine")
+        until(engine, lambda ones=ones: all(op.outcomes for op in ones))  # type: ignore[misc]
+        assert [op.outcomes for op in ones] == [[b"mine"]] * 50 + [[5]] * 50
+    until(engine, lambda: all(b"".join(op.outcomes) == b"0;1;2;3;" for op in streams))
+    until(engine, lambda: len(accepting.outcomes) == len(clients))
+    stats = engine.stats()
+    assert stats["lost"] == 0
+    # A look at the ring brings eight at most.
+    assert stats["enters"] >= 4 * (len(ones) + 20) / 8
+    for made, _ in accepting.outcomes:
+        made.close()
+    for pair in (*pairs, *users):
+        close(engine, *pair)
+    close(engine, listener)
+    for client in clients:
+        client.close()
+    engine.close()
+    os.close(file)
+    os.unlink(path)
 
 
 @pytest.mark.leaks_allowed  # ten thousand descriptors need a while to be gone

@@ -32,6 +32,8 @@ cdef class RingEngine(PosixEngine):
     cdef Ring _ring
     cdef Waker _waker
     cdef Watch _watch
+    cdef unsigned int _requests
+    cdef unsigned int _completions
     # Something was withdrawn that the kernel has not been told of.
     cdef bint _withdrawn
     # Completions are only noted, not delivered.

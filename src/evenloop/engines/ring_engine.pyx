@@ -37,10 +37,15 @@ cdef class Watch(Request):
 
 
 cdef class RingEngine(PosixEngine):
-    """An engine that waits by entering a ring; a leaf adds what is put into it."""
+    """An engine that waits by entering a ring; a leaf adds what is put into it.
 
-    def __init__(self):
+    The ring has places for so many `requests` and `completions`.
+    """
+
+    def __init__(self, unsigned int requests=REQUESTS, unsigned int completions=COMPLETIONS):
         PosixEngine.__init__(self)
+        self._requests = requests
+        self._completions = completions
         self._news = []
         self._waker = Waker()
 
@@ -59,7 +64,7 @@ cdef class RingEngine(PosixEngine):
         return ""
 
     cdef object _open(self):
-        self._ring = Ring(REQUESTS, COMPLETIONS)
+        self._ring = Ring(self._requests, self._completions)
         self._watch = Watch()
         self._watch.engine = self
         self._waker.open()
@@ -145,7 +150,13 @@ cdef class RingEngine(PosixEngine):
         return fd
 
     def stats(self):
-        """Return counters since the start; `enters` are the system calls that waited or looked."""
+        """Return counters since the start.
+
+        `enters` are the system calls that waited or looked, `exhausted` tells how often there was
+        no buffer for what came, and `lost` how many completions the kernel had no memory for.
+        """
         return PosixEngine.stats(self) | {
-            "enters": self._ring.enters, "exhausted": self._exhausted,
+            "enters": self._ring.enters,
+            "exhausted": self._exhausted,
+            "lost": self._ring.lost() if self._ring.fd >= 0 else 0,
         }

@@ -137,8 +137,8 @@ cdef class UringEngine(RingEngine):
     regular_files = "refused"
     files = True
 
-    def __init__(self):
-        RingEngine.__init__(self)
+    def __init__(self, **places):
+        RingEngine.__init__(self, **places)
         self._open()
 
     cdef object _open(self):
