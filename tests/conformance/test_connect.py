@@ -90,6 +90,62 @@ async def test_it_gives_transport_and_protocol() -> None:
     await _close(server, protocol)
 
 
+async def test_extra_info_that_is_first_asked_for_after_the_close() -> None:
+    async with connected_pair(Recorder, Recorder) as (client, server):
+        transports = client.transport, server.transport
+        client.transport.close()
+        await client.closed
+        await server.closed
+        ends = [
+            (transport.get_extra_info("sockname"), transport.get_extra_info("peername"))
+            for transport in transports
+        ]
+        assert ends[0] == ends[1][::-1]
+        assert all(host == "127.0.0.1" and port > 0 for end in ends for host, port in end)
+        assert all(transport.get_extra_info("socket").fileno() == -1 for transport in transports)
+        assert all(transport.get_extra_info("cipher", "none") == "none" for transport in transports)
+
+
+async def test_connection_made_has_come_before_create_connection_returns() -> None:
+    """And not in the connecting task, nor before the loop has had a turn."""
+    loop = asyncio.get_running_loop()
+    tasks: list[Any] = []
+
+    class Asking(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            tasks.append(asyncio.current_task())
+
+    server, port = await _echo_server()
+    turns: list[int] = []
+    loop.call_soon(turns.append, 1)
+    transport, _ = await loop.create_connection(Asking, "127.0.0.1", port)
+    assert tasks == [None]
+    assert turns == [1]
+    transport.abort()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_connect_that_is_cancelled_in_its_last_turn_closes_the_transport() -> None:
+    loop = asyncio.get_running_loop()
+    closed = loop.create_future()
+
+    class Cancelling(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            task.cancel()
+
+        def connection_lost(self, error: Exception | None) -> None:
+            closed.set_result(error)
+
+    server, port = await _echo_server()
+    task = asyncio.ensure_future(loop.create_connection(Cancelling, "127.0.0.1", port))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await closed is None
+    server.close()
+    await server.wait_closed()
+
+
 async def test_extra_info() -> None:
     async with connected_pair(Recorder, Recorder) as (client, server):
         info = client.transport.get_extra_info

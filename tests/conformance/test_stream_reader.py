@@ -13,6 +13,8 @@ import pytest
 
 from evenloop import streams
 
+from tests.support import tls
+
 
 class Valve:
     """A transport that keeps account of being paused."""
@@ -121,6 +123,32 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while data := await reader.read(1 << 20):
         writer.write(data)
     writer.close()
+
+
+@pytest.mark.evenloop_only
+async def test_tls_puts_into_the_feed_and_is_paused_by_it() -> None:
+    data = random.Random(7).randbytes(1 << 20)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls.server_context())
+    async with server:
+        reader, writer = await asyncio.open_connection(
+            *server.sockets[0].getsockname(), ssl=tls.client_context(), limit=1000
+        )
+        assert type(reader) is streams.StreamReader
+        with mock.patch.object(asyncio.StreamReaderProtocol, "data_received") as received:
+            while not reader._paused:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.001)
+            assert not writer.transport.is_reading()  # type: ignore[attr-defined]
+            assert await reader.readexactly(len(data)) == data
+            assert await reader.read() == b""
+        assert not received.called
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.evenloop_only
