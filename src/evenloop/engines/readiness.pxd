@@ -32,6 +32,14 @@ cdef class Slot:
     cdef public object note
 
 
+cdef inline Slot new_slot(int fd, unsigned int generation):
+    cdef Slot slot = <Slot>Slot.__new__(Slot)
+    slot.fd = fd
+    slot.generation = generation
+    slot.burst = 1
+    return slot
+
+
 cdef class ReadinessEngine(Engine):
     cdef list _slots
     cdef list _dirty

@@ -54,6 +54,10 @@ if not cython.compiled:
     READABLE = 1
     WRITABLE = 2
 
+    def new_slot(fd: int, generation: int) -> Slot:
+        """Return a slot; compiled, without the price of a constructor's call."""
+        return Slot(fd, generation)
+
     def is_reading(kind: int) -> bool:
         """Whether this kind of request waits for its descriptor to be readable."""
         return kind in (RECV, RECV_INTO, ACCEPT, RECVFROM, POLL_READ, EXIT)
@@ -158,7 +162,10 @@ class ReadinessEngine(Engine):
             if not op.multishot and not polling and self._at_once(slot, op):
                 if slot.owner is None and wanted_by(slot) == 0:
                     # The engine must not keep the user's socket alive.
-                    self._mark(slot)
+                    if slot.armed:
+                        self._mark(slot)
+                    else:
+                        slot.sock = None
                 return True
             if reading:
                 slot.reader = op
@@ -264,7 +271,7 @@ class ReadinessEngine(Engine):
 
     def _renewed(self, slot: Slot) -> Slot:
         """Begin a new life for a number: events of the old one will be recognised."""
-        replacement = Slot(slot.fd, slot.generation + 1)
+        replacement = new_slot(slot.fd, slot.generation + 1)
         replacement.born = self.waits
         self._slots[slot.fd] = replacement
         if slot.armed:
@@ -284,7 +291,7 @@ class ReadinessEngine(Engine):
             self._slots.extend([None] * (len(self._slots) or 64))
         slot = self._slots[fd]
         if slot is None:
-            slot = self._slots[fd] = Slot(fd, 1)
+            slot = self._slots[fd] = new_slot(fd, 1)
         return slot
 
     def _claim(self, op: Op) -> Slot:
@@ -299,8 +306,11 @@ class ReadinessEngine(Engine):
             self._abandon(slot)
             slot = self._slot(op.fd)
         elif slot.reader is None and slot.writer is None:
-            # Nobody vouches for what the kernel watches under this number.
-            slot = self._renewed(slot)
+            if slot.armed or slot.dirty or slot.note is not None:
+                # Nobody vouches for what the kernel watches under this number.
+                slot = self._renewed(slot)
+            else:
+                slot.lull = slot.left = 0
         slot.sock = op.sock
         return slot
 

@@ -10,6 +10,8 @@ from evenloop.transports.stream cimport StreamTransport
 cdef class Acceptor(Op):
     cdef readonly object server
     cdef readonly Scheduler loop
+    cdef set clients
+    cdef object discard
     cdef public object retry
     cdef object inherits
 

@@ -7,6 +7,7 @@ once: the connection is there, and nothing of the user's is in the middle of a c
 from __future__ import annotations
 
 import socket
+import weakref
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Acceptor", "set_no_delay"]
 
+_reference = weakref.ref
+
 _TCP = int(socket.IPPROTO_TCP)
 _NO_DELAY = getattr(socket, "TCP_NODELAY", None)
 _INTERNET = (socket.AF_INET, getattr(socket, "AF_INET6", socket.AF_INET))
@@ -41,6 +44,9 @@ class Acceptor(Op):
         self.multishot = True
         self.server = server
         self.loop: Scheduler = server._loop
+        # The server's connections, as `Server._detach()` knows them.
+        self.clients: set[Any] = server._clients
+        self.discard = self.clients.discard
         self.retry: asyncio.TimerHandle | None = None
         # Whether a connection has the listening socket's options; None until one was seen.
         self.inherits: Any = None
@@ -72,7 +78,8 @@ class Acceptor(Op):
                 upper = call_one(context, server._secured, protocol)
             transport = StreamTransport.__new__(StreamTransport)
             transport._take(self.loop, connection, upper, context, None, address)
-            transport._entry = server._attach(transport)
+            transport._entry = _reference(transport, self.discard)
+            self.clients.add(transport._entry)
             transport._server = server
         except (SystemExit, KeyboardInterrupt):
             connection.close()

@@ -210,14 +210,8 @@ class Server(asyncio.Server):
 
     # ---- what transports call --------------------------------------------------------------
 
-    def _attach(self, transport: Any) -> weakref.ref[Any]:
-        """A connection of ours is open; return the note that `_detach()` is to be given."""
-        entry = weakref.ref(transport, self._clients.discard)
-        self._clients.add(entry)
-        return entry
-
     def _detach(self, entry: weakref.ref[Any]) -> None:
-        """A connection of ours is gone."""
+        """A connection of ours is gone; `entry` is its reference among the clients."""
         self._clients.discard(entry)
         if self._sockets is None:
             self._wake_if_over()
