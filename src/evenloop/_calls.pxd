@@ -6,13 +6,35 @@ cdef extern from "Python.h":
     int PyContext_Enter(object) except -1
     int PyContext_Exit(object) except -1
     object PyContext_CopyCurrent()
+    object PyContext_New()
     object PyObject_Call(object, object, PyObject*)
     object PyObject_CallNoArgs(object)
     object PyObject_CallOneArg(object, object)
 
 
+cdef extern from *:
+    """
+    static PyObject *evenloop_copy_variables(void)
+    {
+        PyObject *context = PyThreadState_Get()->context;
+        if (context == NULL || Py_TYPE(context)->tp_as_mapping->mp_length(context) == 0)
+            Py_RETURN_NONE;
+        return PyContext_CopyCurrent();
+    }
+    """
+    object evenloop_copy_variables()
+
+
 cdef inline object copy_context():
     return PyContext_CopyCurrent()
+
+
+cdef inline object copy_variables():
+    return evenloop_copy_variables()
+
+
+cdef inline object new_context():
+    return PyContext_New()
 
 
 cdef inline object call_args(object context, object callback, tuple args):

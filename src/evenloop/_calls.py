@@ -14,7 +14,9 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
 
-__all__ = ["call_args", "call_caught", "call_none", "call_one", "copy_context"]
+__all__ = ["call_args", "call_caught", "call_none", "call_one", "copy_context", "new_context"]
+
+new_context = Context
 
 
 def call_args(context: Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -38,7 +38,7 @@ cdef int visit_contents(list handles, Py_ssize_t index, visitproc visit, void* a
     if outcome == 0:
         outcome = visit(<PyObject*>handle._args, arg)
     if outcome == 0:
-        outcome = visit(<PyObject*>handle._context, arg)
+        outcome = visit(<PyObject*>handle._variables, arg)
     if outcome == 0:
         outcome = visit(<PyObject*>handle._loop, arg)
     if outcome == 0:

@@ -1,6 +1,6 @@
 cimport cython
 
-from evenloop._calls cimport call_caught, copy_context
+from evenloop._calls cimport call_caught, copy_context, new_context
 
 
 cdef class TimerOwner:
@@ -11,7 +11,7 @@ cdef class Handle:
     cdef public object _loop
     cdef public object _callback
     cdef public tuple _args
-    cdef public object _context
+    cdef object _variables
     cdef public bint _cancelled
     cdef public object _source_traceback
     cdef str _repr

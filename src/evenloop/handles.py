@@ -32,7 +32,7 @@ else:
 from evenloop._describe import describe_callback, extract_stack
 
 if not cython.compiled:
-    from evenloop._calls import call_caught, copy_context
+    from evenloop._calls import call_caught, copy_context, new_context
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -68,7 +68,8 @@ class Handle:
         self._loop = loop
         self._callback: Callable[..., Any] | None = callback
         self._args: tuple[Any, ...] | None = args
-        self._context: Any = copy_context() if context is None else context
+        # Compiled, None stands for a context without variables, which is made when it is needed.
+        self._variables: Any = copy_context() if context is None else context
         self._cancelled = False
         self._repr: str | None = None
         self._source_traceback: Any = None
@@ -83,7 +84,13 @@ class Handle:
 
     def get_context(self) -> Context:
         """Return the `contextvars.Context` that the callback runs in."""
-        return self._context  # type: ignore[no-any-return]
+        if self._variables is None:
+            self._variables = new_context()
+        return self._variables  # type: ignore[no-any-return]
+
+    @property
+    def _context(self) -> Context:
+        return self.get_context()
 
     def cancel(self) -> None:
         """Cancel the callback; without effect once it has run or was cancelled."""
@@ -110,7 +117,9 @@ class Handle:
         if self._args is None:
             # It has run, or was cancelled.
             return
-        error = call_caught(self._context, self._callback, self._args)  # type: ignore[arg-type]
+        if self._variables is None:
+            self._variables = new_context()
+        error = call_caught(self._variables, self._callback, self._args)  # type: ignore[arg-type]
         if error is not None:
             self._failed(error)
         if not cython.compiled:
@@ -174,7 +183,7 @@ class TimerHandle(Handle):
         self._loop = loop
         self._callback = callback
         self._args = args
-        self._context = copy_context() if context is None else context
+        self._variables = copy_context() if context is None else context
         self._cancelled = False
         self._repr = None
         self._source_traceback = None

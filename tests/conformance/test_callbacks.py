@@ -199,6 +199,53 @@ async def test_the_context_keyword() -> None:
     assert VARIABLE.get() == "unset"
 
 
+@pytest.mark.parametrize("way", ["soon", "later", "threadsafe"])
+@pytest.mark.parametrize("value", [None, "set"], ids=["no-variables", "a-variable"])
+def test_each_callback_has_a_copy_of_the_context_of_its_time(
+    loop: Loop, way: str, value: str | None
+) -> None:
+    own: contextvars.ContextVar[str] = contextvars.ContextVar("own", default="unset")
+    seen: list[str] = []
+
+    def call(number: int) -> None:
+        seen.append(own.get())
+        own.set(f"by {number}")
+        seen.append(own.get())
+
+    def ask() -> None:
+        if value is not None:
+            own.set(value)
+        for number in range(2):
+            if way == "soon":
+                loop.call_soon(call, number)
+            elif way == "later":
+                loop.call_later(0, call, number)
+            else:
+                loop.call_soon_threadsafe(call, number)
+        own.set("too late")
+        loop.call_later(0.01, loop.stop)
+
+    contextvars.Context().run(ask)
+    loop.run_forever()
+    first = value or "unset"
+    assert seen == [first, "by 0", first, "by 1"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+def test_an_exception_handler_runs_in_the_context_of_the_callback(loop: Loop) -> None:
+    seen: list[str] = []
+    loop.set_exception_handler(lambda loop, context: seen.append(VARIABLE.get()))
+
+    def fail() -> None:
+        VARIABLE.set("as the callback left it")
+        raise ValueError
+
+    contextvars.Context().run(loop.call_later, 0, fail)
+    loop.call_later(0.01, loop.stop)
+    loop.run_forever()
+    assert seen == ["as the callback left it"]
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Handle.get_context is new in 3.12")
 async def test_get_context() -> None:
     loop = asyncio.get_running_loop()
