@@ -24,6 +24,7 @@ if not cython.compiled:
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from evenloop.scheduler import Scheduler
 
@@ -46,7 +47,7 @@ class Acceptor(Op):
         self.loop: Scheduler = server._loop
         # The server's connections, as `Server._detach()` knows them.
         self.clients: set[Any] = server._clients
-        self.discard = self.clients.discard
+        self.discard: Callable[[Any], None] = self.clients.discard
         self.retry: asyncio.TimerHandle | None = None
         # Whether a connection has the listening socket's options; None until one was seen.
         self.inherits: Any = None

@@ -18,6 +18,8 @@ from evenloop.net.room import Room
 from evenloop.scheduler import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 __all__ = ["Resolving", "is_literal", "known_info", "literal_info"]
@@ -90,7 +92,7 @@ def literal_info(
 
 
 # The same for a text and a number, as they come again and again.
-known_info = functools.lru_cache(maxsize=1024)(literal_info)
+known_info: Callable[..., AddressInfo | None] = functools.lru_cache(maxsize=1024)(literal_info)
 
 
 def _check_host(host: Any, name: str = "host") -> None:
