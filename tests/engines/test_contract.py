@@ -171,7 +171,9 @@ def test_a_send_waits_for_room_and_reports_a_broken_pipe(engine: Engine, pair: A
     assert len(op.outcomes) == 1
     assert op.outcomes[0] > 0
     right.close()
-    assert engine.start(op)
+    if not engine.start(op):
+        # The engine may know that there was no room, and look again at the next event.
+        turn(engine, 1)
     assert isinstance(op.error, (BrokenPipeError, ConnectionResetError))
 
 

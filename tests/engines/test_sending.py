@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -132,3 +133,39 @@ def test_a_file(means: dict[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     with asyncio.Runner(loop_factory=evenloop.new_event_loop) as runner:
         assert runner.run(main()) == b"a file of its own"
     assert not refusals
+
+
+class Asked(Sending):
+    """Counts how often the engine wants its data, which is how often it tries."""
+
+    tries = 0
+
+    def acquire(self) -> Any:
+        self.tries += 1
+        return super().acquire()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_what_took_a_part_is_not_tried_again_before_there_is_room(name: str) -> None:
+    engine = choose(name)
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    op = Asked(kinds.SEND, left.fileno(), left)
+    op.buffer = [bytes(1 << 22)]
+    assert engine.start(op), "a part goes at once"
+    assert 0 < op.result < 1 << 22
+    assert not engine.start(op)
+    assert not engine.wait(0)
+    assert op.tries == 1
+    with contextlib.suppress(BlockingIOError):
+        while right.recv(1 << 22):
+            pass
+    assert engine.wait(5)
+    engine.deliver()
+    assert op.done > 0
+    assert op.tries == 2
+    engine.forget(left.fileno())
+    engine.close()
+    left.close()
+    right.close()

@@ -78,7 +78,8 @@ class Op:
         self.multishot = False
         # In flight: the engine's to write, anyone's to read.
         self.active = False
-        # The engine's note that there was more to read than it likes to copy.
+        # The engine's note that there was more than it likes to copy, or, of a SEND, than the
+        # descriptor took: it is full.
         self.plenty = False
         # Arguments; `size` is also the process for EXIT.
         self.size = 0

@@ -68,8 +68,9 @@ cdef extern from *:
     int EVENLOOP_SEND_FLAGS
 
 cdef enum:
-    # Pieces of one vectored send; a longer queue takes another call.
-    MAX_PIECES = 64
+    # Pieces of one vectored send; a longer queue takes another call. Enough for small messages to
+    # fill a pipe at once, so that the call tells that it is full.
+    MAX_PIECES = 256
     PAGE = 4096
     # How far into a page the slab begins: see above.
     INTO_PAGE = 256
@@ -171,6 +172,7 @@ cdef class PosixEngine(ReadinessEngine):
         cdef Py_buffer views[MAX_PIECES]
         cdef int held = 0
         cdef int count = 0
+        cdef size_t given = 0
         cdef ssize_t sent
         cdef int code = 0
         cdef msghdr message
@@ -188,6 +190,7 @@ cdef class PosixEngine(ReadinessEngine):
                     vector[count].iov_base = views[held].buf
                     vector[count].iov_len = views[held].len
                     held += 1
+                given += vector[count].iov_len
                 count += 1
             while True:
                 if count == 1:
@@ -213,6 +216,7 @@ cdef class PosixEngine(ReadinessEngine):
                 held -= 1
                 PyBuffer_Release(&views[held])
         if sent >= 0:
+            op.plenty = <size_t>sent < given
             op.result = sent
             return True
         return self._refused(op, code)
@@ -282,11 +286,12 @@ cdef class PosixEngine(ReadinessEngine):
             else:
                 sent = write(op.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             if sent >= 0:
+                op.plenty = sent < PyBytes_GET_SIZE(data)
                 return sent
             if errno != EINTR:
                 break
             PyErr_CheckSignals()
-        self._refused(op, errno)
+        op.plenty = not self._refused(op, errno)
         return 0
 
     cdef ssize_t _read(self, Op op, void* buffer, size_t size) except -2:

@@ -192,8 +192,12 @@ class ReadinessEngine(Engine):
         """Try a new request, unless there is hardly anything to be had.
 
         Who asks for the answer to what it has just sent asks too early, and the call fails. The
-        more often it does the more requests wait for their event in the first place.
+        more often it does the more requests wait for their event in the first place. And what
+        took less than it was given is full: the rest waits.
         """
+        if op.kind == SEND and op.plenty:
+            op.plenty = False
+            return False
         if op.kind != RECV:
             return self.attempt(op)
         if slot.left > 0 and slot.armed & READABLE:
@@ -474,7 +478,9 @@ class ReadinessEngine(Engine):
                 size = op.size or READ_SIZE
                 op.result = os.read(op.fd, size) if sock is None else sock.recv(size)
             elif kind == SEND:
-                op.result = _send(op.fd, sock, op.acquire())
+                buffers = op.acquire()
+                op.result = _send(op.fd, sock, buffers)
+                op.plenty = op.result < sum(map(len, buffers[:_IOV_MAX]))
             elif kind == RECV_INTO:
                 buffer = op.acquire()
                 if buffer is None:

@@ -9,7 +9,7 @@ from evenloop.transports.feed cimport Feed
 
 cdef enum:
     GATHERED = 64 * 1024
-    PIECES = 64
+    PIECES = 256
 
 
 @cython.final

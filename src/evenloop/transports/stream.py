@@ -44,7 +44,7 @@ if not cython.compiled:
     # Bytes gathered within a turn that do not wait for its end.
     GATHERED = 64 * 1024
     # Pieces handed to one vectored send.
-    PIECES = 64
+    PIECES = 256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
