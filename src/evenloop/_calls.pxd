@@ -21,8 +21,17 @@ cdef extern from *:
             Py_RETURN_NONE;
         return PyContext_CopyCurrent();
     }
+    /* Cython makes an instance's dictionary with the instance. CPython makes it when it is
+       needed, and finds methods without a search as long as there is none. */
+    static void evenloop_drop_dict(PyObject *instance)
+    {
+        PyObject **dict = _PyObject_GetDictPtr(instance);
+        if (dict != NULL && *dict != NULL && PyDict_GET_SIZE(*dict) == 0)
+            Py_CLEAR(*dict);
+    }
     """
     object evenloop_copy_variables()
+    void drop_dict "evenloop_drop_dict"(object instance)
 
 
 cdef inline object copy_context():

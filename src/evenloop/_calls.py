@@ -14,7 +14,15 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
 
-__all__ = ["call_args", "call_caught", "call_none", "call_one", "copy_context", "new_context"]
+__all__ = [
+    "call_args",
+    "call_caught",
+    "call_none",
+    "call_one",
+    "copy_context",
+    "drop_dict",
+    "new_context",
+]
 
 new_context = Context
 
@@ -56,3 +64,7 @@ def call_one(context: Context, callback: Callable[[Any], Any], arg: Any) -> Any:
         return context.run(callback, arg)
     finally:
         del callback, arg
+
+
+def drop_dict(instance: Any) -> None:
+    """Forget an empty dictionary that Cython made for an instance: CPython makes none."""

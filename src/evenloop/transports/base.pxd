@@ -1,6 +1,6 @@
 cimport cython
 
-from evenloop._calls cimport call_none, call_one, copy_context
+from evenloop._calls cimport call_none, call_one, copy_context, drop_dict
 from evenloop.scheduler cimport Flushable, Scheduler
 
 

@@ -22,7 +22,7 @@ except ImportError:
 from evenloop.scheduler import logger
 
 if not cython.compiled:
-    from evenloop._calls import call_none, copy_context
+    from evenloop._calls import call_none, copy_context, drop_dict
     from evenloop.scheduler import Flushable, Scheduler
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class BaseTransport(Flushable):
 
     def _set_up(self, loop: Scheduler, extra: dict[str, Any] | None, context: Context) -> None:
         """What `__init__()` does, without the price of a call of Python's."""
+        drop_dict(self)
         self._loop = loop
         self._extra: Any = extra
         # A socket whose facts are still to be told, and those that could be gone by then.

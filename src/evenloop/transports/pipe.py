@@ -65,6 +65,8 @@ def _without(*names: str) -> Callable[[_T], _T]:
 class ReadPipeTransport(StreamTransport):
     """An `asyncio.ReadTransport` over a pipe, socket or terminal."""
 
+    __slots__ = ()
+
     _start_tls_compatible = False
     _sendfile_compatible = asyncio.constants._SendfileMode.UNSUPPORTED
 
@@ -130,6 +132,8 @@ class _Hangup(_engine.Op):
 @_without("pause_reading", "resume_reading", "is_reading")
 class WritePipeTransport(StreamTransport):
     """An `asyncio.WriteTransport` over a pipe, socket or terminal."""
+
+    __slots__ = ("_hangup", "_kind", "_late")
 
     _start_tls_compatible = False
     _sendfile_compatible = asyncio.constants._SendfileMode.UNSUPPORTED
