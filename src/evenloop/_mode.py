@@ -41,6 +41,7 @@ EVERYWHERE = [
     "evenloop.engines.selector",
     "evenloop.transports.base",
     "evenloop.transports.feed",
+    "evenloop.transports.outgoing",
     "evenloop.transports.stream",
     "evenloop.transports.datagram",
     "evenloop.transports.tls",
