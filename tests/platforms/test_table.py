@@ -206,13 +206,18 @@ def test_a_row_that_changes_changes_everywhere(monkeypatch: pytest.MonkeyPatch) 
 
 WITH_A_ROW_MORE = """\
 import dataclasses, sys, pytest
-from evenloop.platforms import table
-from evenloop.platforms.rows import Refusal
 
-refusals = {"linux": Refusal(ValueError)} if sys.argv[1] == "wrong" else {}
-new = dataclasses.replace(table.row("WIN-UDP"), id="NEW-ROW", refusals=refusals)
-table.ROWS += (new,)
-sys.exit(pytest.main([sys.argv[2], "-k", "NEW-ROW", "-q", "-p", "no:cacheprovider"]))
+class Plugin:
+    def pytest_configure(self):  # not before: pytest warns of plugins that were imported already
+        from evenloop.platforms import table
+        from evenloop.platforms.rows import Refusal
+
+        refusals = {"linux": Refusal(ValueError)} if sys.argv[1] == "wrong" else {}
+        new = dataclasses.replace(table.row("WIN-UDP"), id="NEW-ROW", refusals=refusals)
+        table.ROWS += (new,)
+
+arguments = [sys.argv[2], "-k", "NEW-ROW", "-q", "-p", "no:cacheprovider"]
+sys.exit(pytest.main(arguments, plugins=[Plugin()]))
 """
 
 
