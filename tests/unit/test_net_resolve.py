@@ -117,6 +117,30 @@ def test_an_overridden_getaddrinfo_is_asked() -> None:
     assert asked == [("some.name", 80), ("other.name", 81)]
 
 
+def test_an_overridden_sock_connect_connects() -> None:
+    class Loop(evenloop.EventLoop):
+        async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+            asked.append(address)
+            await super().sock_connect(sock, address)
+
+    asked: list[Any] = []
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        for all_errors in (False, True):
+            transport, _ = await loop.create_connection(
+                asyncio.Protocol, *address, all_errors=all_errors
+            )
+            transport.close()
+        server.close()
+        await asyncio.sleep(0.01)
+        assert asked == [address, address]
+
+    run(Loop, main())
+
+
 def test_slow_look_ups_are_told_in_debug_mode(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from evenloop.transports import tls
 from evenloop.transports.stream import StreamTransport, open_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
 
@@ -323,7 +323,7 @@ class Connecting(Room):
 
     def _begin_to_connect(
         self, info: Any, local_infos: list[Any] | None, failed: list[OSError] | None
-    ) -> tuple[socket.socket, sockets.Request | None]:
+    ) -> tuple[socket.socket, Awaitable[None] | None]:
         """Return a socket, and what `_connected()` is to wait for unless it is connected."""
         family, kind, proto, _, address = info
         sock = None
@@ -333,7 +333,11 @@ class Connecting(Room):
                 sock.setblocking(False)
             if local_infos is not None:
                 _bind_local(sock, family, local_infos, failed)
-            return sock, sockets.connect(self, sock, address)
+            connect = self.sock_connect
+            if getattr(connect, "__func__", None) is Connecting.sock_connect:
+                return sock, sockets.connect(self, sock, address)
+            # It has been overridden, or replaced in a test: that is what connects.
+            return sock, connect(sock, address)
         except BaseException as exc:
             _give_up(sock, exc, failed)
             raise
@@ -341,7 +345,7 @@ class Connecting(Room):
             del failed
 
     async def _connected(
-        self, sock: socket.socket, pending: sockets.Request, failed: list[OSError] | None
+        self, sock: socket.socket, pending: Awaitable[None], failed: list[OSError] | None
     ) -> None:
         """Wait until a socket is connected."""
         try:
