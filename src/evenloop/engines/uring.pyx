@@ -187,7 +187,8 @@ cdef class UringEngine(RingEngine):
         cdef Op op = slot.reader
         if note.plain:
             return ROLE_IN
-        if (op.kind == RECV or op.kind == RECV_INTO) and slot.owner is not None and note.bulk == 0:
+        # Into the receiver's own memory it is read directly: from a buffer of ours would be a copy.
+        if op.kind == RECV and slot.owner is not None and note.bulk == 0:
             return ROLE_DATA
         if op.kind == RECVFROM and op.multishot and op.family and slot.owner is not None:
             return ROLE_DATA
