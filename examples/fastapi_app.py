@@ -18,7 +18,8 @@ from pydantic import BaseModel
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    print("the loop is", type(asyncio.get_running_loop()).__module__, flush=True)
+    # In one piece, as several workers may speak at once.
+    print(f"the loop is {type(asyncio.get_running_loop()).__module__}\n", end="", flush=True)
     yield
     print("shut down", flush=True)
 

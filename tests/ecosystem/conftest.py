@@ -10,6 +10,7 @@ Every test runs the program compiled and pure, or pure alone where evenloop is n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -98,6 +99,7 @@ class Program:
             env=environment,
             cwd=cwd,
             text=True,
+            start_new_session=True,
         )
         self.lines: list[str] = []
         self._queue: Queue[str | None] = Queue()
@@ -160,16 +162,15 @@ class Program:
         return self.wait()
 
     def dispose(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        """End it and the workers that it may have left: they would hold the pipe open."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(10)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     stream.close()
-                except BrokenPipeError:
-                    pass
 
 
 Runner = Callable[..., Program]
