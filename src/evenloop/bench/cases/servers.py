@@ -68,15 +68,6 @@ class EchoDatagrams(asyncio.DatagramProtocol):
         self.transport.sendto(data, address)
 
 
-async def echo_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """An echo server of asyncio's streams."""
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
 def _created(factory: Any, tls: bool = False) -> Server:
     @asynccontextmanager
     async def serving() -> AsyncIterator[Address]:
@@ -92,9 +83,27 @@ def _created(factory: Any, tls: bool = False) -> Server:
 @asynccontextmanager
 async def streams() -> AsyncIterator[Address]:
     """asyncio.start_server."""
-    server = await asyncio.start_server(echo_streams, HOST, 0, backlog=BACKLOG)
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        try:
+            with suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+        finally:
+            writers.discard(writer)
+            writer.close()
+
+    server = await asyncio.start_server(echo, HOST, 0, backlog=BACKLOG)
     yield server.sockets[0].getsockname()[1]
     server.close()
+    # Not cancelled with the loop: CPython 3.11 logs that as an error.
+    for writer in writers:
+        writer.transport.abort()
+    while writers:
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
