@@ -20,7 +20,7 @@ from evenloop.engines import Engine, available, choose
 from evenloop.engines import engine as kinds
 from evenloop.engines.selector import SelectorEngine
 
-from tests.engines.ops import Record, sleeps, turn
+from tests.engines.ops import Record, sleeps, turn, until
 
 
 def poke(fd: int) -> None:
@@ -345,7 +345,7 @@ def test_the_exit_of_a_child(engine: Engine) -> None:
     fd = os.pidfd_open(pid)
     op = Record(kinds.EXIT, fd, size=pid)
     if not engine.start(op):
-        turn(engine, 5)
+        until(engine, lambda: op.outcomes)
         assert op.outcomes == [7]
     else:
         assert op.result == 7
