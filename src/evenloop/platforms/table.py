@@ -24,6 +24,8 @@ _PAGE = "asyncio-platforms.html"
 _LOOP = "asyncio-eventloop.html#asyncio.loop."
 _WINDOWS = ("win32",)
 _UNIX = ("linux", "darwin", "freebsd")
+# A name that only asyncio on Windows has.
+_NO_SUCH_NAME = dict.fromkeys((LINUX, MACOS, MACOS_108), Refusal(AttributeError, played=False))
 _NO_UNIX = Refusal(
     NotImplementedError,
     limit=limits.missing("WIN-UNIX", "create_unix_connection", "create_unix_server"),
@@ -392,11 +394,7 @@ ROWS: tuple[Row, ...] = (
         "evenloop.EventLoopPolicy is there on every system, as long as Python has policies",
         "none: a profile limits loops, not the names in a module",
         probes.policies,
-        {
-            LINUX: Refusal(AttributeError, played=False),
-            MACOS: Refusal(AttributeError, played=False),
-            MACOS_108: Refusal(AttributeError, played=False),
-        },
+        _NO_SUCH_NAME,
         ("linux", "darwin"),
     ),
     Row(
@@ -408,11 +406,7 @@ ROWS: tuple[Row, ...] = (
         "evenloop has both classes on every system",
         "none: a profile limits loops, not the names in a module",
         probes.proactor_class,
-        {
-            LINUX: Refusal(AttributeError, played=False),
-            MACOS: Refusal(AttributeError, played=False),
-            MACOS_108: Refusal(AttributeError, played=False),
-        },
+        _NO_SUCH_NAME,
         ("linux", "darwin"),
     ),
     Row(
