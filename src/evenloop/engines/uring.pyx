@@ -5,8 +5,8 @@ How io_uring behaves, and what follows (`ring` says how it is entered):
 - A multishot receive brings the data with the event, in a buffer that the kernel chose when
   there was something to put into it. So what a transport owns is received that way: a message
   costs no call of its own, and a connection that waits no memory.
-- A buffer has to be copied from. A stream that fills two in a row is read directly for a while,
-  into what will be the result, whenever a poll says that it can be.
+- A buffer has to be copied from. So what goes into a receiver's own memory is read directly,
+  whenever a poll says that it can be; and so, for a while, is a stream that fills two in a row.
 - The kernel does its part only while the ring is entered. So a receive that is withdrawn brings
   no more than what has come already, which is kept for the next request; and while no receive is
   in flight a descriptor may be read directly, nothing can come in between.
